@@ -1,0 +1,156 @@
+"""Named recipes: which degradations, how strong. Data in ``calibration/*.toml``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from acf_edge.errors import InputError
+from acf_edge.resources import data_folder
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way in which a camera spoils a picture; ranges are drawn uniformly.
+
+    The chain is: motion blur at full resolution, down-sampling, noise, codec.
+
+    Attributes:
+        name: what tables and ledgers call it.
+        blur_length: arc length of the motion in pixels of the full-resolution image.
+        blur_curvature: bound of the total turn of the trajectory in radians.
+        down: ``"bicubic"`` (antialiased, a = -0.5), ``"area"``, or ``"mixed"`` (drawn).
+        noise_shot: standard deviation, in code values, of the signal-dependent noise at white.
+        noise_read: standard deviation, in code values, of the constant noise.
+        codec: ``"none"``, ``"jpeg"``, ``"h264"`` or ``"mixed"`` (jpeg or h264, drawn).
+        jpeg_quality: 1..100 as libjpeg counts.
+        jpeg_444: probability of full chroma resolution; else 4:2:0.
+        h264_crf: 0..51 as x264 counts.
+        h264_preset: the x264 preset.
+    """
+
+    name: str
+    blur_length: tuple[float, float] = (0.0, 0.0)
+    blur_curvature: float = 1.0
+    down: str = "bicubic"
+    noise_shot: tuple[float, float] = (0.0, 0.0)
+    noise_read: tuple[float, float] = (0.0, 0.0)
+    codec: str = "none"
+    jpeg_quality: tuple[int, int] = (95, 95)
+    jpeg_444: float = 0.0
+    h264_crf: tuple[int, int] = (23, 23)
+    h264_preset: str = "veryfast"
+
+    def scaled(self, difficulty: float) -> Recipe:
+        """The same recipe, milder: blur, noise and compression shrink to ``difficulty``.
+
+        Args:
+            difficulty: 0 (hardly degraded) to 1 (this recipe). The upper bounds of
+                blur and noise shrink in proportion; the worst JPEG quality and CRF move
+                towards the best of their range.
+        """
+        d = min(max(difficulty, 0.0), 1.0)
+
+        def shrink(bounds: tuple[float, float]) -> tuple[float, float]:
+            return (bounds[0] * d, bounds[1] * d)
+
+        best_quality, best_crf = self.jpeg_quality[1], self.h264_crf[0]
+        return replace(
+            self,
+            blur_length=shrink(self.blur_length),
+            noise_shot=shrink(self.noise_shot),
+            noise_read=shrink(self.noise_read),
+            jpeg_quality=(
+                round(best_quality + (self.jpeg_quality[0] - best_quality) * d),
+                best_quality,
+            ),
+            h264_crf=(best_crf, round(best_crf + (self.h264_crf[1] - best_crf) * d)),
+        )
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that travel with the package."""
+    return sorted(path.stem for path in data_folder("calibration").glob("*.toml"))
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """Read a recipe by its name (``"acf-std"``) or from a TOML file.
+
+    Raises:
+        InputError: no such recipe, or a key, a type or a range that is wrong.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        path = data_folder("calibration") / f"{name}.toml"
+        if not path.is_file():
+            raise InputError(
+                f"There is no recipe '{name}'.",
+                f"There are: {', '.join(recipe_names())}; or give the path of a .toml file.",
+            )
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"The recipe '{path}' cannot be read: {error}.", "Mend the file.") from None
+    return recipe_from_table(table, path.stem, str(path))
+
+
+def recipe_from_table(table: Mapping[str, Any], name: str, where: str) -> Recipe:
+    """Check a parsed TOML table and make a :class:`Recipe` of it.
+
+    Args:
+        table: keys are the attributes of :class:`Recipe`, ``description`` is ignored.
+        name: the recipe's name unless the table says one.
+        where: the file's name for error messages.
+
+    Raises:
+        InputError: naming the key that is wrong.
+    """
+    known = {field.name: field for field in fields(Recipe)}
+    values: dict[str, Any] = {"name": name}
+    for key, value in table.items():
+        if key == "description":
+            continue
+        if key not in known:
+            raise InputError(
+                f"{where}: unknown key '{key}'.", f"Known keys: {', '.join(sorted(known))}."
+            )
+        values[key] = tuple(value) if isinstance(value, list) else value
+    recipe = Recipe(**values)
+    _check(recipe, where)
+    return recipe
+
+
+def _check(recipe: Recipe, where: str) -> None:
+    bounds = {
+        "blur_length": (recipe.blur_length, 0.0, 200.0),
+        "noise_shot": (recipe.noise_shot, 0.0, 128.0),
+        "noise_read": (recipe.noise_read, 0.0, 128.0),
+        "jpeg_quality": (recipe.jpeg_quality, 1, 100),
+        "h264_crf": (recipe.h264_crf, 0, 51),
+    }
+    for key, (pair, low, high) in bounds.items():
+        numbers = isinstance(pair, tuple) and len(pair) == 2
+        numbers = numbers and all(isinstance(v, int | float) and not isinstance(v, bool) for v in pair)
+        if not numbers or not low <= pair[0] <= pair[1] <= high:
+            raise InputError(
+                f"{where}: '{key}' is {list(pair) if isinstance(pair, tuple) else pair}.",
+                f"Give two numbers [low, high] between {low} and {high}.",
+            )
+    choices = {
+        "down": (recipe.down, ("bicubic", "area", "mixed")),
+        "codec": (recipe.codec, ("none", "jpeg", "h264", "mixed")),
+    }
+    for key, (value, allowed) in choices.items():
+        if value not in allowed:
+            raise InputError(f"{where}: '{key}' is '{value}'.", f"Give one of: {', '.join(allowed)}.")
+    for key, number in (("blur_curvature", recipe.blur_curvature), ("jpeg_444", recipe.jpeg_444)):
+        if not isinstance(number, int | float) or number < 0:
+            raise InputError(f"{where}: '{key}' is {number!r}.", "Give a number >= 0.")
