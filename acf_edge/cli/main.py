@@ -1,0 +1,194 @@
+"""The command ``acf-edge``: finds the verb, runs it, turns errors into one line.
+
+Only the chosen verb's module is imported, so that ``acf-edge --help`` and the
+verbs that need no torch stay quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
+
+from acf_edge import __version__
+from acf_edge.errors import AcfError, InputError, MissingExtraError
+from acf_edge.files import explain_os_error
+
+PROGRAM = "acf-edge"
+DEBUG_VARIABLE = "ACF_EDGE_DEBUG"
+
+# Each verb is the module acf_edge.cli.<verb>, which has NAME, HELP (the words
+# below), EXAMPLE, add_arguments(parser) and run(args) -> exit code.
+VERBS: dict[str, str] = {
+    "enhance": "enhance a picture or a video",
+    "build": "turn a checkpoint into an engine bundle",
+    "evaluate": "measure PSNR and SSIM beside bicubic",
+    "profile": "show where an engine spends its time, layer by layer",
+    "doctor": "tell what this machine has and what it lacks",
+    "train": "train a network on a folder of pictures",
+    "demo": "run the whole chain on a real clip and write a report",
+}
+
+# Imports that an extra brings: the top-level module, and the extra's name.
+EXTRAS: dict[str, str] = {
+    "aiohttp": "web",
+    "cuda": "tensorrt",
+    "modelopt": "build",
+    "onnx": "build",
+    "onnxscript": "build",
+    "ray": "cluster",
+    "safetensors": "build",
+    "skvideo": "demo",
+    "spandrel": "spandrel",
+    "tensorrt": "tensorrt",
+    "tensorrt_rtx": "rtx",
+    "torch": "build",
+}
+
+EXIT_INPUT = 2
+EXIT_INTERNAL = 70  # EX_SOFTWARE of sysexits.h
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        _complain("error", f"{message.rstrip('.')}. See '{self.prog} --help'.")
+        raise SystemExit(EXIT_INPUT)
+
+
+def build_parser(verb: ModuleType | None = None) -> argparse.ArgumentParser:
+    """Build the parser: every verb is listed, only ``verb`` (its module) has its arguments."""
+    parser = _Parser(
+        prog=PROGRAM,
+        description="Super-resolution of compressed, blurred camera video in real time.",
+        epilog=f"example:\n  {PROGRAM} enhance in.mp4 out.mp4\n\n"
+        f"'{PROGRAM} VERB --help' shows a verb's options and an example.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
+    for name, summary in VERBS.items():
+        if verb is None or name != verb.NAME:
+            verbs.add_parser(name, help=summary, add_help=False)
+            continue
+        example = "\n".join(f"  {line}" for line in verb.EXAMPLE.strip().splitlines())
+        subparser = verbs.add_parser(
+            name,
+            help=summary,
+            description=f"{verb.HELP[0].upper()}{verb.HELP[1:].rstrip('.')}.",
+            epilog=f"example:\n{example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        verb.add_arguments(subparser)
+    return parser
+
+
+def load_verb(name: str) -> ModuleType:
+    """Import the module of a verb.
+
+    Raises:
+        InputError: there is no such verb.
+    """
+    if name not in VERBS:
+        close = difflib.get_close_matches(name, VERBS, n=1)
+        hint = f"Did you mean '{close[0]}'?" if close else f"The verbs are: {', '.join(VERBS)}."
+        raise InputError(f"'{name}' is not a verb of {PROGRAM}.", hint)
+    return importlib.import_module(f"acf_edge.cli.{name}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code; raises nothing.
+
+    0: done; 1: a gate or a check failed; 2: bad input; 70: a bug of ours;
+    130: interrupted; 141: the reader of the output went away.
+
+    Args:
+        argv: the arguments after the program's name; those of the process if None.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = next((argument for argument in arguments if not argument.startswith("-")), "")
+    try:
+        return _run(arguments, name)
+    except SystemExit as error:  # argparse leaves so, after --help and after an error
+        return error.code if isinstance(error.code, int) else 0
+    except KeyboardInterrupt:
+        _complain("interrupted", "stopped by the user.")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The interpreter flushes stdout once more while it ends: give it a place to.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            traceback.print_exc()
+        return _report(error, name)
+
+
+def _run(arguments: list[str], name: str) -> int:
+    verb = load_verb(name) if name else None
+    parser = build_parser(verb)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return EXIT_INPUT
+    parsed = parser.parse_args(arguments)
+    assert verb is not None  # parse_args leaves when no verb is given
+    code: int = verb.run(parsed)
+    sys.stdout.flush()
+    return code
+
+
+def _report(error: Exception, name: str) -> int:
+    """Print what went wrong as one line and return the exit code."""
+    known = _as_acf_error(error, name)
+    if known is not None:
+        _complain("error", str(known))
+        return known.exit_code
+    hint = "" if os.environ.get(DEBUG_VARIABLE) else f" ({DEBUG_VARIABLE}=1 shows the traceback)"
+    _complain("internal error", f"{type(error).__name__}: {error}{hint}")
+    return EXIT_INTERNAL
+
+
+def _as_acf_error(error: Exception, name: str) -> AcfError | None:
+    """The error in words for the user; None if it is a bug of ours."""
+    if isinstance(error, AcfError):
+        return error
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").partition(".")[0]
+        extra = EXTRAS.get(package)
+        return MissingExtraError(f"'{PROGRAM} {name}'", package, extra) if extra else None
+    if isinstance(error, MemoryError):
+        return InputError(
+            "There is not enough memory for this.", "Use a smaller picture or close other programs."
+        )
+    if isinstance(error, OSError):
+        if error.filename is None:
+            return InputError(f"The operating system refused: {error.strerror or error}.")
+        named = error.filename
+        path = os.fsdecode(named) if isinstance(named, (str, bytes)) else str(named)
+        return explain_os_error(error, Path(path))
+    return None
+
+
+def _complain(kind: str, message: str) -> None:
+    """Print ``acf-edge: KIND: MESSAGE`` to stderr, as one line whatever the message holds."""
+    line = " ".join(part.strip() for part in message.splitlines() if part.strip())
+    with contextlib.suppress(OSError, ValueError):
+        print(f"{PROGRAM}: {kind}: {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
