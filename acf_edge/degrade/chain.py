@@ -56,17 +56,22 @@ def mod_crop(image: Uint8Image, scale: int) -> Uint8Image:
 def jpeg_roundtrip(image: Uint8Image, quality: int, full_chroma: bool = False) -> Uint8Image:
     """Encode and decode ``(H, W, 3)`` uint8 RGB with libjpeg at ``quality`` (1..100)."""
     sampling = (
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444 if full_chroma else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+        if full_chroma
+        else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
     )
-    parameters = [cv2.IMWRITE_JPEG_QUALITY, int(quality), cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+    parameters = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        int(quality),
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        sampling,
+    ]
     _, data = cv2.imencode(".jpg", np.ascontiguousarray(image[:, :, ::-1]), parameters)
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     return np.ascontiguousarray(decoded[:, :, ::-1]).astype(np.uint8, copy=False)
 
 
-def add_noise(
-    image: FloatArray, rng: np.random.Generator, shot: float, read: float
-) -> FloatArray:
+def add_noise(image: FloatArray, rng: np.random.Generator, shot: float, read: float) -> FloatArray:
     """Add sensor noise of variance ``shot**2 * value / 255 + read**2`` (code values)."""
     if shot <= 0 and read <= 0:
         return image
@@ -94,7 +99,9 @@ def degrade_stages(image: Uint8Image, recipe: Recipe, scale: int, seed: int) -> 
     shot = float(rng.uniform(*recipe.noise_shot))
     read = float(rng.uniform(*recipe.noise_read))
     sharp = resize(image, height, width, down)
-    blurred = sharp if kernel.size == 1 else resize(apply_kernel(image, kernel), height, width, down)
+    blurred = (
+        sharp if kernel.size == 1 else resize(apply_kernel(image, kernel), height, width, down)
+    )
     noisy = to_uint8(add_noise(blurred, rng, shot, read))
     return DegradationStages(to_uint8(sharp), to_uint8(blurred), compress(noisy, recipe, rng))
 

@@ -98,7 +98,9 @@ def load_recipe(name: str | Path) -> Recipe:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"The recipe '{path}' cannot be read: {error}.", "Mend the file.") from None
+        raise InputError(
+            f"The recipe '{path}' cannot be read: {error}.", "Mend the file."
+        ) from None
     return recipe_from_table(table, path.stem, str(path))
 
 
@@ -138,7 +140,9 @@ def _check(recipe: Recipe, where: str) -> None:
     }
     for key, (pair, low, high) in bounds.items():
         numbers = isinstance(pair, tuple) and len(pair) == 2
-        numbers = numbers and all(isinstance(v, int | float) and not isinstance(v, bool) for v in pair)
+        numbers = numbers and all(
+            isinstance(v, int | float) and not isinstance(v, bool) for v in pair
+        )
         if not numbers or not low <= pair[0] <= pair[1] <= high:
             raise InputError(
                 f"{where}: '{key}' is {list(pair) if isinstance(pair, tuple) else pair}.",
@@ -150,7 +154,9 @@ def _check(recipe: Recipe, where: str) -> None:
     }
     for key, (value, allowed) in choices.items():
         if value not in allowed:
-            raise InputError(f"{where}: '{key}' is '{value}'.", f"Give one of: {', '.join(allowed)}.")
+            raise InputError(
+                f"{where}: '{key}' is '{value}'.", f"Give one of: {', '.join(allowed)}."
+            )
     for key, number in (("blur_curvature", recipe.blur_curvature), ("jpeg_444", recipe.jpeg_444)):
         if not isinstance(number, int | float) or number < 0:
             raise InputError(f"{where}: '{key}' is {number!r}.", "Give a number >= 0.")

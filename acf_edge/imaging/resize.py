@@ -1,7 +1,7 @@
 """Resampling with the kernel that super-resolution papers use.
 
-Keys' cubic convolution with a = -0.5 (Keys 1981), half-pixel centres, edges
-mirrored by clamping and re-normalised weights. When it shrinks, the kernel is
+Keys' cubic convolution with a = -0.5 (Keys 1981), half-pixel centres, edge
+samples repeated beyond the border. When it shrinks, the kernel is
 widened by the factor (antialiased), as MATLAB's ``imresize`` and Pillow's
 ``BICUBIC`` do; OpenCV's ``INTER_CUBIC`` does neither (a = -0.75, no widening).
 

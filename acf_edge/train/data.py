@@ -1,0 +1,182 @@
+"""Patches to train on: sharp pictures in memory, degraded anew every so often.
+
+A *chunk* is the whole training set degraded once, with seeds that follow from
+(run's seed, chunk's number, picture's number). While the optimizer works on one
+chunk, another process prepares the next. Which patch a step sees follows from
+(run's seed, step) alone, so a run that was killed goes on with the very same
+patches, however many processes there are.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from acf_edge.degrade import degrade_stages, load_recipe, mod_crop
+from acf_edge.errors import InputError
+from acf_edge.imaging.files import list_images, read_image
+from acf_edge.train.recipe import TrainRecipe
+
+Uint8Image = npt.NDArray[np.uint8]
+VALIDATION_PREFIX = "cid22v_"
+"""Pictures whose names begin so are held out of training."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's patches, uint8 RGB, ``(N, 3, side, side)``.
+
+    Attributes:
+        degraded: the network's input; side = patch.
+        blurred: target of the artefact branch; side = patch.
+        sharp: target of the deblur branch; side = patch.
+        truth: target of the network; side = patch * scale.
+    """
+
+    degraded: Uint8Image
+    blurred: Uint8Image
+    sharp: Uint8Image
+    truth: Uint8Image
+
+
+def load_pictures(folder: Path, scale: int, patch: int, held_out: bool) -> list[Uint8Image]:
+    """Decode a folder's pictures, cut to multiples of ``scale``.
+
+    Args:
+        folder: of picture files.
+        scale: the down-sampling factor to come.
+        patch: pictures that cannot hold one patch of this many low-resolution pixels are
+            left out.
+        held_out: give the validation split instead of the training split.
+
+    Raises:
+        InputError: an unreadable picture, or none that is large enough.
+    """
+    pictures = []
+    for path in list_images(folder):
+        if path.name.startswith(VALIDATION_PREFIX) == held_out:
+            picture = mod_crop(read_image(path), scale)
+            if min(picture.shape[:2]) >= patch * scale:
+                pictures.append(picture)
+    if not pictures:
+        split = "validation" if held_out else "training"
+        raise InputError(
+            f"'{folder}' has no {split} picture of at least {patch * scale} pixels a side.",
+            f"Validation pictures are those named {VALIDATION_PREFIX}*.",
+        )
+    return pictures
+
+
+Chunk = list[tuple[Uint8Image, Uint8Image, Uint8Image]]
+"""Per picture: degraded, blurred, sharp."""
+
+_pictures: list[Uint8Image] = []  # of the degrading process only
+
+
+def _start_worker(folder: str, scale: int, patch: int) -> None:
+    cv2.setNumThreads(1)
+    _pictures.extend(load_pictures(Path(folder), scale, patch, held_out=False))
+
+
+def _worker_chunk(recipe: TrainRecipe, number: int) -> Chunk:
+    return degrade_chunk(_pictures, recipe, number)
+
+
+def degrade_chunk(pictures: list[Uint8Image], recipe: TrainRecipe, number: int) -> Chunk:
+    """Degrade every picture once, as the curriculum stands when the chunk begins."""
+    stage, done = recipe.at(number * recipe.refresh)
+    difficulty = stage.difficulty[0] + (stage.difficulty[1] - stage.difficulty[0]) * done
+    names = [name for name, _ in stage.mix]
+    shares = np.array([share for _, share in stage.mix])
+    degradations = [load_recipe(name).scaled(difficulty) for name in names]
+    chunk = []
+    for index, picture in enumerate(pictures):
+        rng = np.random.default_rng([recipe.seed, number, index])
+        chosen = degradations[int(rng.choice(len(names), p=shares / shares.sum()))]
+        stages = degrade_stages(picture, chosen, recipe.scale, int(rng.integers(2**32)))
+        chunk.append((stages.degraded, stages.blurred, stages.sharp))
+    return chunk
+
+
+class Patches:
+    """The training set of one run; use as a context manager."""
+
+    def __init__(self, folder: Path, recipe: TrainRecipe) -> None:
+        self.recipe = recipe
+        self.pictures = load_pictures(folder, recipe.scale, recipe.patch, held_out=False)
+        self._weights = np.sqrt([float(p.shape[0] * p.shape[1]) for p in self.pictures])
+        self._weights /= self._weights.sum()
+        self._number = -1
+        self._chunk: Chunk = []
+        self._next: tuple[int, Future[Chunk]] | None = None
+        self._pool = ProcessPoolExecutor(
+            max_workers=1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(str(folder), recipe.scale, recipe.patch),
+        )
+
+    def __enter__(self) -> Patches:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _turn_to(self, number: int) -> None:
+        if self._next is None or self._next[0] != number:
+            self._next = (number, self._pool.submit(_worker_chunk, self.recipe, number))
+        self._chunk, self._number = self._next[1].result(), number
+        following = number + 1
+        if following * self.recipe.refresh < self.recipe.steps:
+            self._next = (following, self._pool.submit(_worker_chunk, self.recipe, following))
+
+    def batch(self, step: int) -> Batch:
+        """The patches of ``step`` (0-based)."""
+        number = step // self.recipe.refresh
+        if number != self._number:
+            self._turn_to(number)
+        rng = np.random.default_rng([self.recipe.seed, step])
+        rows = [self._patch(rng) for _ in range(self.recipe.batch)]
+        return Batch(*(np.stack(column) for column in zip(*rows, strict=True)))
+
+    def _patch(self, rng: np.random.Generator) -> tuple[Uint8Image, ...]:
+        side, scale = self.recipe.patch, self.recipe.scale
+        index = int(rng.choice(len(self.pictures), p=self._weights))
+        degraded, blurred, sharp = self._chunk[index]
+        places = [self._place(rng, sharp.shape[0], sharp.shape[1]) for _ in range(2)]
+        place = places[0]
+        if rng.random() < 0.7:
+            # Photographs have smooth backgrounds; most of the time take the busier of two.
+            place = max(
+                places, key=lambda p: _activity(sharp[p[0] : p[0] + side, p[1] : p[1] + side])
+            )
+        y, x = place
+        truth = self.pictures[index][y * scale : (y + side) * scale, x * scale : (x + side) * scale]
+        low = [picture[y : y + side, x : x + side] for picture in (degraded, blurred, sharp)]
+        flip_x, flip_y, turn = rng.random(3) < 0.5
+        result = []
+        for picture in (*low, truth):
+            picture = picture[:, ::-1] if flip_x else picture
+            picture = picture[::-1] if flip_y else picture
+            result.append(picture.transpose(2, 1, 0) if turn else picture.transpose(2, 0, 1))
+        return tuple(result)
+
+    def _place(self, rng: np.random.Generator, height: int, width: int) -> tuple[int, int]:
+        side = self.recipe.patch
+        y = int(rng.integers(0, height - side + 1))
+        x = int(rng.integers(0, width - side + 1))
+        if rng.random() < 0.75:
+            # Codec blocks start at the corner of a picture; mostly keep that alignment.
+            y, x = y // 8 * 8, x // 8 * 8
+        return y, x
+
+
+def _activity(patch: Uint8Image) -> float:
+    green = patch[:, :, 1].astype(np.float32)
+    return float(np.abs(np.diff(green, axis=0)).mean() + np.abs(np.diff(green, axis=1)).mean())
