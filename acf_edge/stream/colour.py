@@ -1,0 +1,224 @@
+"""Colour truth between coded YUV and RGB: which matrix, which range, said aloud.
+
+The numbers are the code points of ITU-T H.273, which FFmpeg, H.264, Matroska
+and MP4 share. swscale must be told both sides of every conversion: left alone
+it reads BT.709 as BT.601 and writes BT.601 without a tag.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+from acf_edge.engine.protocol import Uint8Image
+
+UNSPECIFIED = 2
+MATRIX_RGB, MATRIX_709, MATRIX_601_625, MATRIX_601_525 = 0, 1, 5, 6
+RANGE_UNSPECIFIED, RANGE_LIMITED, RANGE_FULL = 0, 1, 2
+TRANSFER_PQ, TRANSFER_HLG = 16, 18
+_BT709 = 1
+
+# swscale numbers its matrices SWS_CS_*; only these six differ for it.
+_SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+# SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT, as a number because PyAV 16
+# names only the first. Rounding and full chroma together are worth 12 dB.
+_QUALITY = 0x4 | 0x40000 | 0x2000
+
+
+@dataclass(frozen=True, slots=True)
+class Colour:
+    """H.273 code points of a picture.
+
+    Attributes:
+        matrix: YUV matrix: 1 BT.709, 5/6 BT.601, 7 SMPTE 240M, 9 BT.2020, 0 RGB, 2 untagged.
+        range: 1 limited (16..235), 2 full (0..255), 0 untagged.
+        primaries: 1 BT.709, 5/6 BT.601, 9 BT.2020, 2 untagged.
+        transfer: 1 BT.709, 16 PQ, 18 HLG, 2 untagged.
+    """
+
+    matrix: int = UNSPECIFIED
+    range: int = RANGE_UNSPECIFIED
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+
+    @property
+    def hdr(self) -> bool:
+        """The transfer curve is that of a high dynamic range."""
+        return self.transfer in (TRANSFER_PQ, TRANSFER_HLG)
+
+
+def is_hd(width: int, height: int) -> bool:
+    """Whether players take an untagged picture of this size for BT.709."""
+    return width >= 1280 or height >= 720
+
+
+def _primaries_by_size(width: int, height: int) -> int:
+    if is_hd(width, height):
+        return _BT709
+    if height == 576:
+        return MATRIX_601_625
+    if height in (480, 486):
+        return MATRIX_601_525
+    return _BT709
+
+
+def tags_of(frame: VideoFrame) -> Colour:
+    """What the decoder says about a frame, untouched."""
+    full = frame.format.name.startswith("yuvj")
+    return Colour(
+        matrix=int(frame.colorspace),
+        range=RANGE_FULL if full else int(frame.color_range),
+        primaries=int(frame.color_primaries),
+        transfer=int(frame.color_trc),
+    )
+
+
+def resolve(tags: Colour, width: int, height: int, rgb: bool = False) -> Colour:
+    """Fill in what is untagged, as players do.
+
+    Args:
+        tags: as the decoder gave them.
+        width: coded width in pixels.
+        height: coded height in pixels.
+        rgb: the coded picture is RGB; it has no matrix and is full range.
+
+    Returns:
+        A colour with nothing unspecified. An untagged matrix is BT.709 from 1280
+        columns or 720 rows on, BT.601 below; an untagged range is limited.
+    """
+    matrix = tags.matrix
+    if rgb:
+        matrix = MATRIX_RGB
+    elif matrix not in _SWSCALE:
+        matrix = MATRIX_709 if is_hd(width, height) else MATRIX_601_525
+        if height == 576 and matrix != MATRIX_709:
+            matrix = MATRIX_601_625
+    code_range = RANGE_FULL if rgb else (tags.range or RANGE_LIMITED)
+    primaries = tags.primaries
+    if primaries in (0, UNSPECIFIED, 3):
+        primaries = 9 if matrix in (9, 10) else _primaries_by_size(width, height)
+    transfer = tags.transfer if tags.transfer not in (0, UNSPECIFIED, 3) else _BT709
+    return Colour(matrix, code_range, primaries, transfer)
+
+
+def output_colour(tags: Colour, read: Colour, width: int, height: int) -> Colour:
+    """How to write a picture that was read as ``read`` and is now ``width`` x ``height``.
+
+    A tagged matrix is kept. An untagged one (and RGB) follows the new size, since
+    players that ignore tags go by the size. Range, primaries and transfer stay;
+    RGB becomes limited range, which every player expects of YUV.
+    """
+    matrix = read.matrix
+    if tags.matrix not in _SWSCALE:
+        matrix = MATRIX_709 if is_hd(width, height) else MATRIX_601_525
+        if matrix != MATRIX_709 and read.matrix == MATRIX_601_625:
+            matrix = MATRIX_601_625
+    if matrix == 10:  # constant luminance is beyond swscale: say what was written
+        matrix = 9
+    code_range = RANGE_LIMITED if read.matrix == MATRIX_RGB else read.range
+    return replace(read, matrix=matrix, range=code_range)
+
+
+def _rgb_side(matrix: int) -> int:
+    # RGB has no matrix, but PyAV 16 skips its set-up where both sides agree and
+    # then falls back to BT.601 limited; so the RGB side names another one.
+    return 5 if matrix != 5 else 1
+
+
+def decode_rgb(
+    reformatter: VideoReformatter,
+    frame: VideoFrame,
+    colour: Colour,
+    size: tuple[int, int] | None = None,
+) -> Uint8Image:
+    """Turn a decoded frame into RGB.
+
+    Args:
+        reformatter: one per stream and thread; it keeps swscale's tables.
+        frame: any pixel format that swscale reads.
+        colour: how to read it (:func:`resolve`).
+        size: ``(width, height)`` to scale to; None keeps the frame's own.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB, full range, C-contiguous.
+    """
+    matrix = _SWSCALE.get(colour.matrix, 1)
+    width, height = size or (frame.width, frame.height)
+    rgb = reformatter.reformat(
+        frame,
+        width=width,
+        height=height,
+        format="rgb24",
+        src_colorspace=matrix,
+        dst_colorspace=_rgb_side(matrix),
+        src_color_range=colour.range,
+        dst_color_range=RANGE_FULL,
+        interpolation=_QUALITY,
+    )
+    return np.ascontiguousarray(rgb.to_ndarray(), dtype=np.uint8)
+
+
+def encode_yuv(
+    reformatter: VideoReformatter, pixels: Uint8Image, colour: Colour, pixel_format: str
+) -> VideoFrame:
+    """Turn ``(H, W, 3)`` uint8 RGB into a frame of ``pixel_format`` with ``colour``'s matrix."""
+    matrix = _SWSCALE[colour.matrix]
+    return reformatter.reformat(
+        VideoFrame.from_ndarray(pixels, format="rgb24"),
+        format=pixel_format,
+        src_colorspace=_rgb_side(matrix),
+        dst_colorspace=matrix,
+        src_color_range=RANGE_FULL,
+        dst_color_range=colour.range,
+        interpolation=_QUALITY,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """One of the eight ways to lay a picture: transpose first, then mirror."""
+
+    transpose: bool = False
+    flip_columns: bool = False
+    flip_rows: bool = False
+
+    @property
+    def upright(self) -> bool:
+        """Nothing is to be done."""
+        return not (self.transpose or self.flip_columns or self.flip_rows)
+
+    def apply(self, pixels: Uint8Image) -> Uint8Image:
+        """Return ``(H, W, ...)`` turned for display, C-contiguous."""
+        if self.upright:
+            return pixels
+        if self.transpose:
+            pixels = pixels.swapaxes(0, 1)
+        if self.flip_columns:
+            pixels = pixels[:, ::-1]
+        if self.flip_rows:
+            pixels = pixels[::-1]
+        return np.ascontiguousarray(pixels)
+
+
+UPRIGHT = Orientation()
+
+
+def orientation_of_matrix(matrix: bytes) -> Orientation | None:
+    """Read a 3x3 display matrix (nine native int32, 16.16 fixed point).
+
+    A pixel at column p, row q is shown at column ``a p + c q``, row ``b p + d q``.
+
+    Returns:
+        None where the matrix is not a multiple of a right angle (with or without
+        mirroring): no player turns those, so the pixels stay as they are.
+    """
+    a, b, _, c, d = struct.unpack("=9i", matrix[:36])[:5]
+    if a and d and not b and not c:
+        return Orientation(False, a < 0, d < 0)
+    if b and c and not a and not d:
+        return Orientation(True, c < 0, b < 0)
+    return None

@@ -1,0 +1,289 @@
+"""Frames and passed-along packets into a video file."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Stream
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from acf_edge.errors import InputError
+from acf_edge.files import explain_os_error
+from acf_edge.stream.colour import Colour, encode_yuv
+from acf_edge.stream.frame import Frame
+from acf_edge.stream.source_file import FileSource
+
+PRESETS = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+)
+_FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+VIDEO_SUFFIXES = tuple(sorted(_FORMATS))
+_WEBM_AUDIO = ("opus", "libopus", "vorbis", "libvorbis")
+_WEBM_SUBTITLES = ("webvtt",)
+# Of a container that holds only this brand of file, not of the film in it.
+_CONTAINER_KEYS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
+_LARGEST = {"libx264": 16384, "libvpx-vp9": 65535}
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderOptions:
+    """How to write the video.
+
+    Attributes:
+        crf: constant quality; 0 is lossless, 18 visually so, 51 the worst.
+        preset: x264's trade of time for size, one of :data:`PRESETS`.
+        audio: copy the audio streams.
+    """
+
+    crf: int = 18
+    preset: str = "veryfast"
+    audio: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.crf <= 51:
+            raise InputError(f"--crf {self.crf} is out of range.", "Choose 0 (best) to 51.")
+        if self.preset not in PRESETS:
+            raise InputError(
+                f"Unknown preset '{self.preset}'.", f"There are: {', '.join(PRESETS)}."
+            )
+
+
+def check_video_suffix(path: Path) -> str:
+    """Return FFmpeg's name of the container for ``path``.
+
+    Raises:
+        InputError: the suffix names no container that can be written.
+    """
+    container = _FORMATS.get(path.suffix.lower())
+    if container is None:
+        raise InputError(
+            f"'{path}': videos cannot be written as '{path.suffix or 'a file without suffix'}'.",
+            f"Choose one of: {', '.join(VIDEO_SUFFIXES)}.",
+        )
+    return container
+
+
+class FileSink:
+    """Write one enhanced video stream and copies of the source's other streams.
+
+    Args:
+        path: where to write (a temporary file: it is not removed on failure).
+        target: the name the user gave; its suffix chooses the container.
+        source: gives streams, metadata, times; told which packets to pass along.
+        size: ``(width, height)`` of the frames to come.
+        colour: what they are written with and tagged as.
+        options: see :class:`EncoderOptions`.
+
+    Raises:
+        InputError: the container cannot hold an audio stream of the source, or
+            the codec pictures of that size.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        target: Path,
+        source: FileSource,
+        size: tuple[int, int],
+        colour: Colour,
+        options: EncoderOptions,
+    ) -> None:
+        self.frames = 0
+        self.notes: list[str] = []
+        self._target = target
+        self._colour = colour
+        self._reformatter = VideoReformatter()
+        self._durations: dict[int, int] = {}
+        self._copies: dict[int, Stream] = {}
+        format_name = check_video_suffix(target)
+        flags = {"movflags": "+faststart"} if format_name in ("mp4", "mov") else {}
+        self._container = av.open(f"file:{path}", "w", format=format_name, container_options=flags)
+        codec = "libvpx-vp9" if format_name == "webm" else "libx264"
+        try:
+            self.video = self._add_video(codec, source, size, options)
+            self._add_copies(source, format_name, options)
+            self._copy_metadata(source)
+        except BaseException:
+            self.abandon()
+            raise
+        if format_name in ("matroska", "webm") and (1 / source.time_base) % 1000:
+            self.notes.append(f"'{target.suffix}' keeps time in whole milliseconds; .mp4 is exact")
+
+    def _add_video(
+        self, codec: str, source: FileSource, size: tuple[int, int], options: EncoderOptions
+    ) -> VideoStream:
+        width, height = size
+        if max(size) > _LARGEST[codec]:
+            raise InputError(
+                f"{width}x{height} is larger than {codec} can write ({_LARGEST[codec]}).",
+                "Use an engine with a smaller scale.",
+            )
+        if codec == "libx264":
+            wanted = {"preset": options.preset, "crf": str(options.crf)}
+        else:
+            wanted = {"crf": str(options.crf), "deadline": "realtime", "cpu-used": "8"}
+            wanted["row-mt"] = "1"
+        stream = self._container.add_stream(codec, rate=source.rate, options=wanted)
+        assert isinstance(stream, VideoStream)
+        context = stream.codec_context
+        context.width, context.height = width, height
+        # 4:2:0 shares a chroma sample between two columns and two rows.
+        context.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"
+        if context.pix_fmt == "yuv444p":
+            self.notes.append("odd size: written as 4:4:4, which some players do not show")
+        stream.time_base = source.time_base
+        context.time_base = source.time_base
+        context.colorspace = self._colour.matrix
+        context.color_range = self._colour.range
+        context.color_primaries = self._colour.primaries
+        context.color_trc = self._colour.transfer
+        if source.aspect is not None:
+            context.sample_aspect_ratio = source.aspect
+        try:
+            context.open()
+        except (FFmpegError, ValueError) as error:
+            raise InputError(
+                f"{codec} cannot write {width}x{height} with these options: {error}."
+            ) from error
+        return stream
+
+    def _add_copies(self, source: FileSource, format_name: str, options: EncoderOptions) -> None:
+        wanted = []
+        for stream in source.container.streams:
+            if stream.index == source.video.index:
+                continue
+            if stream.type == "audio" and not options.audio:
+                continue
+            name = _codec_name(stream)
+            copy = self._try_copy(stream, format_name, name)
+            if copy is not None:
+                self._copies[stream.index] = copy
+                wanted.append(stream)
+            elif stream.type == "audio":
+                raise InputError(
+                    f"'{self._target.suffix}' cannot hold the audio ({name}) of '{source.path}'.",
+                    "Choose .mkv, which holds any audio, or leave it out with --no-audio.",
+                )
+            else:
+                self.notes.append(
+                    f"stream {stream.index} ({stream.type}, {name}) was left out: "
+                    f"'{self._target.suffix}' does not take it"
+                )
+        source.pass_along(wanted)
+
+    def _try_copy(self, stream: Stream, format_name: str, name: str) -> Stream | None:
+        if stream.type not in ("audio", "subtitle"):
+            return None
+        if format_name == "webm":
+            allowed = _WEBM_AUDIO if stream.type == "audio" else _WEBM_SUBTITLES
+            if name not in allowed:
+                return None
+        try:
+            copy: Stream = self._container.add_stream_from_template(stream)
+        except (FFmpegError, ValueError):
+            return None
+        copy.metadata.update(_film_metadata(stream.metadata))
+        with contextlib.suppress(AttributeError, TypeError):
+            copy.disposition = stream.disposition
+        return copy
+
+    def _copy_metadata(self, source: FileSource) -> None:
+        self._container.metadata.update(_film_metadata(source.container.metadata))
+        video = _film_metadata(source.video.metadata)
+        video.pop("rotate", None)  # the pixels were turned
+        self.video.metadata.update(video)
+        chapters = source.container.chapters()
+        if chapters:
+            self._container.set_chapters(chapters)
+
+    @property
+    def audio_streams(self) -> int:
+        """How many audio streams are copied."""
+        return sum(stream.type == "audio" for stream in self._copies.values())
+
+    def write(self, item: Frame | Packet[Stream]) -> None:
+        """Encode a frame, or pass a packet along untouched.
+
+        Raises:
+            InputError: the disk is full or the file cannot be written.
+        """
+        try:
+            if isinstance(item, Frame):
+                self._write_frame(item)
+            else:
+                item.stream = self._copies[item.stream_index]
+                self._container.mux(item)
+        except FFmpegError as error:
+            raise self._explain(error) from error
+
+    def _write_frame(self, frame: Frame) -> None:
+        picture = encode_yuv(
+            self._reformatter, frame.pixels, self._colour, str(self.video.codec_context.pix_fmt)
+        )
+        picture.pts = frame.pts
+        picture.time_base = frame.time_base
+        picture.pict_type = 0  # the encoder decides what becomes a key frame
+        self._durations[frame.pts] = frame.duration
+        self._mux(self.video.encode(picture))
+        self.frames += 1
+
+    def _mux(self, packets: list[Packet[Stream]]) -> None:
+        for packet in packets:
+            # Muxers take a frame's length from the next timestamp; the last has none.
+            duration = self._durations.pop(packet.pts, 0) if packet.pts is not None else 0
+            if duration:
+                packet.duration = duration
+            self._container.mux(packet)
+
+    def finish(self) -> None:
+        """Flush the encoder and write the index. The file is whole afterwards.
+
+        Raises:
+            InputError: the disk is full or the file cannot be written.
+        """
+        try:
+            self._mux(self.video.encode(None))
+            self._container.close()
+        except FFmpegError as error:
+            self.abandon()
+            raise self._explain(error) from error
+
+    def abandon(self) -> None:
+        """Close the file without caring whether it is whole. Never raises an FFmpeg error."""
+        # A full disk fails a second time here, when the trailer is written.
+        with contextlib.suppress(FFmpegError):
+            self._container.close()
+
+    def _explain(self, error: FFmpegError) -> InputError:
+        if error.errno == errno.EFBIG:
+            return InputError(
+                f"'{self._target}' grew beyond the size that is allowed here.",
+                "Raise the limit (ulimit -f), or choose a higher --crf.",
+            )
+        if error.errno is not None and 0 < error.errno < 200:
+            return explain_os_error(OSError(error.errno, error.strerror), self._target)
+        return InputError(f"'{self._target}' cannot be written: {error.strerror}.")
+
+
+def _codec_name(stream: Stream) -> str:
+    context = stream.codec_context
+    return str(context.name) if context is not None else "unknown codec"
+
+
+def _film_metadata(metadata: dict[str, str]) -> dict[str, str]:
+    return {k: v for k, v in metadata.items() if k.lower() not in _CONTAINER_KEYS}
