@@ -207,11 +207,15 @@ class AcfNetwork(nn.Module):
         return functional.pad(image, border, mode="replicate")
 
     def run_padded(self, padded: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-        """The network after :meth:`pad`: the picture before cropping, and the branches' features."""
+        """The network after :meth:`pad`: the picture before cropping, the branches' features."""
+        folded, branches = self.folded(padded)
+        return depth_to_space(folded, self.config.factor), branches
+
+    def folded(self, padded: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """Like :meth:`run_padded`, before the shuffle: ``(N, 3 factor^2, h, w)`` on the grid."""
         branches = self.sharing(padded)
         joined = self.junction(torch.cat(branches, dim=1))
-        blocks = self.anchor(padded) + self.reconstruction(joined)
-        return depth_to_space(blocks, self.config.factor), branches
+        return self.anchor(padded) + self.reconstruction(joined), branches
 
 
 class AuxiliaryHeads(nn.Module):

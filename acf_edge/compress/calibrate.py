@@ -1,0 +1,135 @@
+"""Post-training calibration: run the float network on degraded pictures, note the ranges.
+
+Two passes over the pictures: extremes first, then histograms between them. The
+clipping point of a range is where the mean squared error of 8-bit rounding and
+clipping together is smallest (``mse``), where a share of the values lies inside
+(``percentile``), or the extreme itself (``max``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+from onnx import helper
+
+from acf_edge.compress.scales import Range, ScaleStore
+from acf_edge.errors import InputError
+from acf_edge.export.model import INPUT
+
+Uint8Image = npt.NDArray[np.uint8]
+BINS = 4096
+LEVELS = 255
+METHODS = ("mse", "percentile", "max")
+
+
+def calibrate(
+    model: onnx.ModelProto,
+    values: Sequence[str],
+    pictures: Sequence[Uint8Image],
+    *,
+    method: str = "mse",
+    source: str,
+    weights_sha256: str,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ScaleStore:
+    """Measure the ranges of ``values``.
+
+    Args:
+        model: the plain network, operators inlined.
+        values: names of the float activations to measure.
+        pictures: degraded low-resolution pictures, ``(H, W, 3)`` uint8 RGB, of any sizes.
+        method: ``"mse"``, ``"percentile"`` (99.99 %) or ``"max"``.
+        source: where the pictures come from, for the store.
+        weights_sha256: of the checkpoint.
+        on_progress: called with (pictures done, pictures in all); every picture counts twice.
+
+    Raises:
+        InputError: no pictures, or an unknown method.
+    """
+    if not pictures:
+        raise InputError("Calibration has no pictures.", "Give a folder of pictures or a video.")
+    if method not in METHODS:
+        raise InputError(f"Unknown calibration '{method}'.", f"There are: {', '.join(METHODS)}.")
+    session = _session_with_outputs(model, values)
+    total, done = 2 * len(pictures), 0
+    low = np.zeros(len(values))
+    high = np.zeros(len(values))
+    for picture in pictures:
+        for index, array in enumerate(_run(session, values, picture)):
+            low[index] = min(low[index], float(array.min()))
+            high[index] = max(high[index], float(array.max()))
+        done += 1
+        if on_progress:
+            on_progress(done, total)
+    high = np.where(high - low < 1e-6, low + 1e-6, high)
+    histograms = np.zeros((len(values), BINS))
+    for picture in pictures:
+        for index, array in enumerate(_run(session, values, picture)):
+            counts, _ = np.histogram(array, bins=BINS, range=(low[index], high[index]))
+            histograms[index] += counts
+        done += 1
+        if on_progress:
+            on_progress(done, total)
+    ranges = {
+        name: choose_range(histograms[i], float(low[i]), float(high[i]), method)
+        for i, name in enumerate(values)
+    }
+    return ScaleStore(ranges, method, source, len(pictures), weights_sha256)
+
+
+def choose_range(
+    histogram: npt.NDArray[np.float64], low: float, high: float, method: str
+) -> Range:
+    """Pick the clipping points for one activation.
+
+    Args:
+        histogram: counts in equal bins between ``low`` and ``high``.
+        low: smallest value seen, <= 0.
+        high: largest value seen, >= 0.
+        method: see :func:`calibrate`.
+    """
+    if method == "max" or histogram.sum() == 0:
+        return Range(low, high)
+    width = (high - low) / len(histogram)
+    centres = low + (np.arange(len(histogram)) + 0.5) * width
+    if method == "percentile":
+        inside = np.cumsum(histogram) / histogram.sum()
+        first = centres[int(np.searchsorted(inside, 0.00005))]
+        last = centres[min(int(np.searchsorted(inside, 0.99995)), len(centres) - 1)]
+        return Range(min(float(first), 0.0), max(float(last), width))
+    best, chosen = np.inf, (low, high)
+    # One factor for both ends: signed activations here are close to symmetric.
+    for shrink in np.linspace(0.3, 1.0, 71):
+        a, b = low * shrink, high * shrink
+        step = (b - a) / LEVELS
+        beyond = np.maximum(centres - b, 0.0) + np.maximum(a - centres, 0.0)
+        error = float(histogram @ np.where(beyond > 0, beyond**2, step * step / 12.0))
+        if error < best:
+            best, chosen = error, (a, b)
+    return Range(float(chosen[0]), float(chosen[1]))
+
+
+def _session_with_outputs(
+    model: onnx.ModelProto, values: Sequence[str]
+) -> onnxruntime.InferenceSession:
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    del probe.graph.output[:]
+    for name in values:
+        probe.graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(
+        probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def _run(
+    session: onnxruntime.InferenceSession, values: Sequence[str], picture: Uint8Image
+) -> list[npt.NDArray[Any]]:
+    return session.run(list(values), {INPUT: picture[None]})  # type: ignore[no-any-return]

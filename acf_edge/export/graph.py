@@ -1,0 +1,200 @@
+"""From a torch module to ONNX nodes that are named after its modules.
+
+The module is traced symbolically (``torch.fx``), so there is one description of
+the network, its ``forward``; every node keeps the path of the module it came
+from: ``sharing.artefact.stem/Conv``. That name is what a profile shows and what
+the scale store is keyed by.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import helper, numpy_helper
+from torch import fx, nn
+from torch.nn import functional
+
+from acf_edge.errors import InputError
+from acf_edge.model.attention import channel_spatial_attention
+from acf_edge.model.junction import junction_vote
+from acf_edge.model.network import depth_to_space
+from acf_edge.ops.functions import DOMAIN
+
+
+class _Tracer(fx.Tracer):
+    """Remembers the module in which each node came to be; keeps our operators whole."""
+
+    def __init__(self) -> None:
+        ours = (depth_to_space, junction_vote, channel_spatial_attention)
+        super().__init__(autowrap_functions=ours)
+        self.stack: list[str] = [""]
+
+    def call_module(
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        self.stack.append(self.path_of_module(m))
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        finally:
+            self.stack.pop()
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        node = super().create_node(*args, **kwargs)
+        node.meta["module"] = self.stack[-1]
+        return node
+
+
+@dataclass
+class GraphParts:
+    """Nodes and initializers of a graph under construction, names unique."""
+
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    initializers: list[onnx.TensorProto] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
+
+    def add(
+        self, op: str, module: str, inputs: list[str], domain: str = "", **attributes: Any
+    ) -> str:
+        """Append a node named ``<module>/<op>``; returns the name of its output, the same."""
+        name = self.unique(f"{module}/{op}" if module else op)
+        node = helper.make_node(op, inputs, [name], name=name, domain=domain, **attributes)
+        self.nodes.append(node)
+        return name
+
+    def constant(self, name: str, value: np.ndarray[Any, Any]) -> str:
+        """Add an initializer once; returns its name."""
+        if name not in self.names:
+            self.names.add(name)
+            self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def unique(self, name: str) -> str:
+        """``name``, or ``name_2``, ``name_3`` ... if it is taken."""
+        candidate, count = name, 1
+        while candidate in self.names:
+            count += 1
+            candidate = f"{name}_{count}"
+        self.names.add(candidate)
+        return candidate
+
+
+def trace_into(parts: GraphParts, module: nn.Module, source: str) -> str:
+    """Append the nodes of ``module`` to ``parts``.
+
+    Args:
+        parts: the graph so far.
+        module: takes one tensor and gives one; only operations listed in this file.
+        source: name of the value that is the module's input, float32 NCHW.
+
+    Returns:
+        The name of the module's output.
+
+    Raises:
+        InputError: the module uses an operation that cannot be exported.
+    """
+    tracer = _Tracer()
+    traced = tracer.trace(module)
+    values: dict[fx.Node, str] = {}
+    result = ""
+    for node in traced.nodes:
+        owner = str(node.meta.get("module", "")) or "network"
+        if node.op == "placeholder":
+            values[node] = source
+        elif node.op == "get_attr":
+            target = str(node.target)
+            values[node] = parts.constant(target, _array(_attribute(module, target)))
+        elif node.op == "call_module":
+            layer = module.get_submodule(str(node.target))
+            values[node] = _layer(parts, layer, str(node.target), [values[a] for a in node.args])  # type: ignore[index]
+        elif node.op == "call_function":
+            values[node] = _function(parts, node, owner, values)
+        elif node.op == "output":
+            result = values[node.args[0]]  # type: ignore[index]
+        else:
+            raise _cannot(owner, str(node.target))
+    return result
+
+
+def _cannot(owner: str, what: str) -> InputError:
+    return InputError(
+        f"The operation '{what}' in '{owner}' cannot be exported.",
+        "Use convolutions, ReLU, sums, concatenation and the acf operators.",
+    )
+
+
+def _attribute(module: nn.Module, path: str) -> torch.Tensor:
+    value: Any = module
+    for part in path.split("."):
+        value = getattr(value, part)
+    assert isinstance(value, torch.Tensor)
+    return value
+
+
+def _array(tensor: torch.Tensor | None) -> np.ndarray[Any, Any]:
+    assert tensor is not None
+    return tensor.detach().cpu().float().numpy()
+
+
+def _layer(parts: GraphParts, layer: nn.Module, path: str, inputs: list[str]) -> str:
+    if isinstance(layer, nn.ReLU):
+        return parts.add("Relu", path, inputs)
+    if not isinstance(layer, nn.Conv2d) or layer.padding_mode != "zeros":
+        raise _cannot(path, type(layer).__name__)
+    names = [*inputs, parts.constant(f"{path}.weight", _array(layer.weight))]
+    if layer.bias is not None:
+        names.append(parts.constant(f"{path}.bias", _array(layer.bias)))
+    vertical, horizontal = (int(p) for p in layer.padding)
+    return parts.add(
+        "Conv",
+        path,
+        names,
+        kernel_shape=list(layer.kernel_size),
+        strides=list(layer.stride),
+        pads=[vertical, horizontal, vertical, horizontal],
+        dilations=list(layer.dilation),
+        group=layer.groups,
+    )
+
+
+def _function(
+    parts: GraphParts, node: fx.Node, owner: str, values: dict[fx.Node, str]
+) -> str:
+    def name(argument: Any) -> str:
+        if not isinstance(argument, fx.Node):
+            raise _cannot(owner, str(node.target))
+        return values[argument]
+
+    target, args = node.target, node.args
+    if target is torch.relu:
+        return parts.add("Relu", owner, [name(args[0])])
+    if target in (operator.add, torch.add):
+        return parts.add("Add", owner, [name(args[0]), name(args[1])])
+    if target is torch.cat:
+        rows = args[0]
+        axis = node.kwargs.get("dim", args[1] if len(args) > 1 else 0)
+        assert isinstance(rows, list | tuple) and isinstance(axis, int)
+        return parts.add("Concat", owner, [name(row) for row in rows], axis=axis)
+    if target is functional.conv2d:
+        stride = node.kwargs.get("stride", 1)
+        side = [stride, stride] if isinstance(stride, int) else list(stride)  # type: ignore[arg-type]
+        return parts.add("Conv", owner, [name(args[0]), name(args[1])], strides=side)
+    if target is depth_to_space:
+        return parts.add(
+            "DepthToSpace", owner, [name(args[0])], blocksize=args[1], mode="DCR"
+        )
+    if target is junction_vote:
+        inputs = [name(a) for a in args[:4]]
+        return parts.add("JunctionVote", owner, inputs, DOMAIN, branches=args[4])
+    if target is channel_spatial_attention:
+        return parts.add("ChannelSpatialAttention", owner, [name(a) for a in args], DOMAIN)
+    raise _cannot(owner, getattr(target, "__name__", str(target)))

@@ -1,0 +1,261 @@
+"""The INT8 dialect that ONNX Runtime runs fast on a CPU.
+
+Unsigned 8-bit activations on every tensor, signed 8-bit weights per output
+channel, 32-bit biases, written as QuantizeLinear/DequantizeLinear pairs around
+every operation, so that the runtime fuses each of them into one integer kernel.
+The uint8 picture *is* the first quantized tensor (scale 1/255, zero point 0) and
+the last one; ReLU is the saturation at zero; data movement (concatenation,
+shuffles, splits) shares one scale on both sides and costs no arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from acf_edge.compress.scales import Range, ScaleStore
+from acf_edge.errors import InputError
+from acf_edge.export.model import CODES, FOLDED, NORMALISED, PIXELS
+
+_INTEGER_OPS = {"Conv", "Add", "Mul", "Sigmoid", "GlobalAveragePool"}
+_MOVING_OPS = {"Concat", "DepthToSpace", "Split"}
+_UNIT = Range(0.0, 1.0)
+ANCHOR = "anchor/Conv"
+"""The fixed bicubic up-sampling: its output is a picture and keeps a picture's scale."""
+
+
+def quantized_values(model: onnx.ModelProto) -> list[str]:
+    """Names of the activations whose ranges this dialect needs, in graph order.
+
+    Args:
+        model: the plain network, operators inlined.
+    """
+    names = []
+    relu_of = _relu_after(model)
+    for node in model.graph.node:
+        if node.op_type in _INTEGER_OPS | _MOVING_OPS and _is_core(node.name):
+            names += [relu_of.get(name, name) for name in node.output if name != FOLDED]
+        elif node.op_type == "Unsqueeze" and _is_core(node.name):
+            names += list(node.output)
+    return names
+
+
+def write_qdq(model: onnx.ModelProto, store: ScaleStore) -> onnx.ModelProto:
+    """Write the INT8 model.
+
+    Args:
+        model: the plain network, operators inlined; left as it is.
+        store: ranges for :func:`quantized_values`.
+
+    Returns:
+        Same inputs and outputs as ``model``.
+
+    Raises:
+        InputError: the store lacks a range.
+    """
+    names = quantized_values(model)
+    lacking = [name for name in names if name not in store.ranges]
+    if lacking:
+        raise InputError(
+            f"The scale store lacks the range of '{lacking[0]}'.",
+            "It belongs to another network: calibrate again.",
+        )
+    writer = _Writer(model, _settle(model, {name: store.ranges[name] for name in names}))
+    return writer.write()
+
+
+def _is_core(name: str) -> bool:
+    return not name.startswith(("input/", "output/"))
+
+
+def _relu_after(model: onnx.ModelProto) -> dict[str, str]:
+    """Convolution or sum -> the ReLU that alone consumes it."""
+    uses = Counter(name for node in model.graph.node for name in node.input)
+    producers = {name: node.op_type for node in model.graph.node for name in node.output}
+    return {
+        node.input[0]: node.output[0]
+        for node in model.graph.node
+        if node.op_type == "Relu"
+        and uses[node.input[0]] == 1
+        and producers.get(node.input[0]) in ("Conv", "Add")
+    }
+
+
+def _settle(model: onnx.ModelProto, ranges: dict[str, Range]) -> dict[str, Range]:
+    """Fixed ranges for pictures and votes, shared ones across data movement."""
+    relu_of = _relu_after(model)
+    for node in model.graph.node:
+        if not _is_core(node.name):
+            continue
+        if node.op_type in ("Sigmoid", "Unsqueeze") and node.output[0] in ranges:
+            # Gates lie in 0..1 whatever the calibration pictures made of them.
+            ranges[node.output[0]] = _UNIT
+        if node.name == ANCHOR:
+            ranges[node.output[0]] = _UNIT
+    # A chain of movements (shuffle, then concatenation) settles in as many rounds.
+    for _ in range(4):
+        for node in model.graph.node:
+            if node.op_type in _MOVING_OPS and _is_core(node.name):
+                group = [relu_of.get(n, n) for n in (*node.input, *node.output)]
+                group = [name for name in group if name in ranges]
+                low = min(ranges[name].low for name in group)
+                high = max(ranges[name].high for name in group)
+                ranges.update(dict.fromkeys(group, Range(low, high)))
+    return ranges
+
+
+def activation_scale(span: Range) -> tuple[np.float32, np.uint8]:
+    """Scale and zero point of an unsigned 8-bit activation; zero is exact."""
+    scale = np.float32((span.high - span.low) / 255.0)
+    return scale, np.uint8(np.clip(np.rint(-span.low / scale), 0, 255))
+
+
+def quantize_weight(
+    weight: npt.NDArray[np.float32], keep_sum: bool = False
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Symmetric signed 8-bit weights, one scale per output channel.
+
+    Args:
+        weight: ``(O, ...)`` float32.
+        keep_sum: the integer weights of each channel add up to exactly 1 / scale, as those of
+            an interpolation must: flat areas then come out unchanged.
+
+    Returns:
+        int8 of the same shape in -127..127, and ``(O,)`` float32 scales.
+    """
+    flat = weight.reshape(weight.shape[0], -1).astype(np.float64)
+    peak = np.maximum(np.abs(flat).max(axis=1), 1e-12)
+    if not keep_sum:
+        scale = peak / 127.0
+        codes = np.rint(flat / scale[:, None])
+    else:
+        units = np.floor(127.0 / peak)
+        scale = 1.0 / units
+        exact = flat * units[:, None]
+        codes = np.floor(exact)
+        for row in range(len(codes)):
+            # Largest remainders first get the units that rounding down took away.
+            owed = round(exact[row].sum() - codes[row].sum())
+            order = np.argsort(-(exact[row] - codes[row]), kind="stable")
+            codes[row, order[:owed]] += 1
+    codes = np.clip(codes, -127, 127).astype(np.int8)
+    return codes.reshape(weight.shape), scale.astype(np.float32)
+
+
+class _Writer:
+    """One pass over the nodes; everything that is written lands in ``nodes``."""
+
+    def __init__(self, model: onnx.ModelProto, ranges: Mapping[str, Range]) -> None:
+        self.model = model
+        self.ranges = ranges
+        self.relu_of = _relu_after(model)
+        self.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, onnx.TensorProto] = {}
+
+    def write(self) -> onnx.ModelProto:
+        dropped = set(self.relu_of.values())
+        for node in self.model.graph.node:
+            if node.op_type == "Relu" and node.output[0] in dropped:
+                continue
+            if NORMALISED in node.output:
+                self._dequantize(PIXELS, NORMALISED, _UNIT)
+            elif CODES in node.output:
+                self._quantize(FOLDED, CODES, _UNIT)
+            elif not _is_core(node.name):
+                self._copy(node)
+            else:
+                self._core(node)
+        return self._finish()
+
+    def _constant(self, name: str, value: Any) -> str:
+        self.initializers[name] = numpy_helper.from_array(np.asarray(value), name)
+        return name
+
+    def _scale(self, value: str, span: Range) -> list[str]:
+        scale, zero = activation_scale(span)
+        return [self._constant(f"{value}:scale", scale), self._constant(f"{value}:zero", zero)]
+
+    def _quantize(self, source: str, target: str, span: Range) -> None:
+        inputs = [source, *self._scale(target, span)]
+        self.nodes.append(
+            helper.make_node("QuantizeLinear", inputs, [target], name=f"{source}:quantize")
+        )
+
+    def _dequantize(self, source: str, target: str, span: Range) -> None:
+        inputs = [source, *self._scale(source, span)]
+        self.nodes.append(
+            helper.make_node("DequantizeLinear", inputs, [target], name=f"{target}:dequantize")
+        )
+
+    def _copy(self, node: onnx.NodeProto) -> onnx.NodeProto:
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        self.nodes.append(copy)
+        return copy
+
+    def _core(self, node: onnx.NodeProto) -> None:
+        copy = self._copy(node)
+        if node.op_type == "Conv":
+            self._weights(copy)
+        for index, raw in enumerate(node.output):
+            value = self.relu_of.get(raw, raw)
+            if value in self.ranges:
+                # The float value keeps its name; its codes get one beside it.
+                copy.output[index] = f"{value}:float"
+                self._quantize(f"{value}:float", f"{value}:codes", self.ranges[value])
+                self._dequantize(f"{value}:codes", value, self.ranges[value])
+
+    def _weights(self, node: onnx.NodeProto) -> None:
+        source, weight = node.input[0], node.input[1]
+        span = _UNIT if source == NORMALISED else self.ranges[source]
+        codes, scale = quantize_weight(self.constants[weight], keep_sum=node.name == ANCHOR)
+        weight_scale = self._constant(f"{weight}:scale", scale)
+        zero = self._constant(f"{weight}:zero", np.zeros(len(scale), np.int8))
+        inputs = [self._constant(f"{weight}:codes", codes), weight_scale, zero]
+        node.input[1] = f"{weight}:float"
+        self._insert_before(
+            helper.make_node(
+                "DequantizeLinear", inputs, [node.input[1]], name=f"{weight}:dequantize", axis=0
+            )
+        )
+        if len(node.input) > 2:
+            bias = node.input[2]
+            bias_scale = activation_scale(span)[0] * scale
+            wide = np.rint(self.constants[bias] / bias_scale.astype(np.float64))
+            whole = np.clip(wide, -(2**31), 2**31 - 1).astype(np.int32)
+            inputs = [
+                self._constant(f"{bias}:codes", whole),
+                self._constant(f"{bias}:scale", bias_scale.astype(np.float32)),
+                self._constant(f"{bias}:zero", np.zeros(len(scale), np.int32)),
+            ]
+            node.input[2] = f"{bias}:float"
+            self._insert_before(
+                helper.make_node(
+                    "DequantizeLinear", inputs, [node.input[2]], name=f"{bias}:dequantize", axis=0
+                )
+            )
+
+    def _insert_before(self, node: onnx.NodeProto) -> None:
+        self.nodes.insert(len(self.nodes) - 1, node)
+
+    def _finish(self) -> onnx.ModelProto:
+        result = onnx.ModelProto()
+        result.CopyFrom(self.model)
+        del result.graph.node[:], result.graph.initializer[:]
+        result.graph.node.extend(self.nodes)
+        used = {name for node in self.nodes for name in node.input}
+        for tensor in self.model.graph.initializer:
+            if tensor.name in used:
+                result.graph.initializer.append(tensor)
+        result.graph.initializer.extend(
+            tensor for name, tensor in self.initializers.items() if name in used
+        )
+        onnx.checker.check_model(result)
+        return result
