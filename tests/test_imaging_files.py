@@ -23,7 +23,8 @@ Uint8Image = npt.NDArray[np.uint8]
 def picture(height: int = 48, width: int = 64) -> Uint8Image:
     noise = np.random.default_rng(1).random((height, width, 3))
     soft = cv2.GaussianBlur(noise, (0, 0), 4.0)
-    return ((soft - soft.min()) / (soft.max() - soft.min()) * 255).astype(np.uint8)
+    unit: npt.NDArray[np.float64] = (soft - soft.min()) / (soft.max() - soft.min())
+    return (unit * 255).astype(np.uint8)
 
 
 def chunk(name: bytes, body: bytes) -> bytes:
@@ -55,7 +56,8 @@ def test_jpeg_keeps_full_chroma(tmp_path: Path) -> None:
 def test_channels_are_red_green_blue(tmp_path: Path) -> None:
     pixel = np.full((4, 4, 3), (200, 100, 50), np.uint8)
     write_image(tmp_path / "a.png", pixel)
-    assert cv2.imread(str(tmp_path / "a.png"))[0, 0].tolist() == [50, 100, 200]
+    other = cv2.imread(str(tmp_path / "a.png"))
+    assert other is not None and other[0, 0].tolist() == [50, 100, 200]
     assert read_image(tmp_path / "a.png")[0, 0].tolist() == [200, 100, 50]
 
 

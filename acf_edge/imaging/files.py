@@ -6,6 +6,7 @@ import contextlib
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -145,12 +146,14 @@ def list_images(folder: Path | str) -> list[Path]:
 @contextlib.contextmanager
 def _quiet_opencv() -> Iterator[None]:
     """Keep OpenCV's log off stderr: the user reads our one line instead."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # OpenCV 5 moved the two functions to cv2.utils.logging.
+    log: Any = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
+    level = log.getLogLevel()
+    log.setLogLevel(0)
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        log.setLogLevel(level)
 
 
 def _kind(data: bytes) -> str | None:
