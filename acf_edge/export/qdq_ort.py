@@ -249,8 +249,9 @@ class _Writer:
         result = onnx.ModelProto()
         result.CopyFrom(self.model)
         del result.graph.node[:], result.graph.initializer[:]
-        result.graph.node.extend(self.nodes)
-        used = {name for node in self.nodes for name in node.input}
+        nodes = _alive(self.nodes, {value.name for value in self.model.graph.output})
+        result.graph.node.extend(nodes)
+        used = {name for node in nodes for name in node.input}
         for tensor in self.model.graph.initializer:
             if tensor.name in used:
                 result.graph.initializer.append(tensor)
@@ -259,3 +260,13 @@ class _Writer:
         )
         onnx.checker.check_model(result)
         return result
+
+
+def _alive(nodes: list[onnx.NodeProto], wanted: set[str]) -> list[onnx.NodeProto]:
+    """Leave out what no output needs, such as the float conversions that codes replaced."""
+    kept = []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            kept.append(node)
+    return kept[::-1]
