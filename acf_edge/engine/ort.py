@@ -18,6 +18,7 @@ from acf_edge.errors import InputError
 
 INPUT: Final = "image"
 OUTPUT: Final = "enhanced"
+MAX_THREADS: Final = 1024
 PROVIDERS: Final = ("CPUExecutionProvider",)
 
 # The first ONNX Runtime that reads an opset, and an IR version. Beyond the
@@ -59,8 +60,8 @@ class OrtEngine:
         profile: bool = False,
         optimized: Path | None = None,
     ) -> None:
-        if threads is not None and threads < 1:
-            raise InputError(f"{threads} threads cannot run anything.", "Give 1 or more.")
+        if threads is not None and not 1 <= threads <= MAX_THREADS:
+            raise InputError(f"{threads} threads are out of range.", f"Give 1 to {MAX_THREADS}.")
         _check_graph(read_graph(model), name)
         self._name = name
         self._scale = scale
