@@ -82,9 +82,7 @@ def calibrate(
     return ScaleStore(ranges, method, source, len(pictures), weights_sha256)
 
 
-def choose_range(
-    histogram: npt.NDArray[np.float64], low: float, high: float, method: str
-) -> Range:
+def choose_range(histogram: npt.NDArray[np.float64], low: float, high: float, method: str) -> Range:
     """Pick the clipping points for one activation.
 
     Args:

@@ -32,7 +32,8 @@ def motion_trajectory(
     heading = angle + curvature * along
     step = length / samples
     path = np.cumsum(np.stack([np.cos(heading), np.sin(heading)], axis=1) * step, axis=0)
-    return path - path.mean(axis=0)
+    centred: npt.NDArray[np.float64] = path - path.mean(axis=0)
+    return centred
 
 
 def trajectory_kernel(path: npt.NDArray[np.float64]) -> FloatArray:
@@ -58,7 +59,8 @@ def trajectory_kernel(path: npt.NDArray[np.float64]) -> FloatArray:
     np.add.at(kernel, (y0 + 1, x0), (1 - fx) * fy)
     np.add.at(kernel, (y0 + 1, x0 + 1), fx * fy)
     kernel = kernel[:size, :size]
-    return (kernel / kernel.sum()).astype(np.float32)
+    result: FloatArray = (kernel / kernel.sum()).astype(np.float32)
+    return result
 
 
 def draw_motion_kernel(

@@ -68,6 +68,7 @@ def jpeg_roundtrip(image: Uint8Image, quality: int, full_chroma: bool = False) -
     ]
     _, data = cv2.imencode(".jpg", np.ascontiguousarray(image[:, :, ::-1]), parameters)
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None  # just encoded
     return np.ascontiguousarray(decoded[:, :, ::-1]).astype(np.uint8, copy=False)
 
 
@@ -77,7 +78,8 @@ def add_noise(image: FloatArray, rng: np.random.Generator, shot: float, read: fl
         return image
     variance = shot * shot * np.clip(image, 0.0, 255.0) / 255.0 + read * read
     noise = rng.standard_normal(image.shape, dtype=np.float32)
-    return (image + noise * np.sqrt(variance)).astype(np.float32)
+    noisy: FloatArray = (image + noise * np.sqrt(variance)).astype(np.float32)
+    return noisy
 
 
 def degrade_stages(image: Uint8Image, recipe: Recipe, scale: int, seed: int) -> DegradationStages:

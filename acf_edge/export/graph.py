@@ -119,7 +119,7 @@ def trace_into(parts: GraphParts, module: nn.Module, source: str) -> str:
         elif node.op == "call_function":
             values[node] = _function(parts, node, owner, values)
         elif node.op == "output":
-            result = values[node.args[0]]  # type: ignore[index]
+            result = values[node.args[0]]
         else:
             raise _cannot(owner, str(node.target))
     return result

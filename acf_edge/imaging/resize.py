@@ -70,7 +70,7 @@ def resample_matrix(
         columns = np.clip(positions, 0, source - 1).astype(np.intp)
         np.add.at(weights, (rows, columns), values)
     weights /= weights.sum(axis=1, keepdims=True)
-    result = weights.astype(np.float32)
+    result: FloatArray = weights.astype(np.float32)
     result.flags.writeable = False
     return result
 
@@ -101,9 +101,10 @@ def resize(
     horizontal = resample_matrix(columns, width, kernel, antialias)
     flat = vertical @ data.reshape(rows, -1)
     if data.ndim == 2:
-        return flat @ horizontal.T
-    stacked = flat.reshape(height, columns, -1)
-    return np.matmul(horizontal, stacked)
+        plane: FloatArray = flat @ horizontal.T
+        return plane
+    picture: FloatArray = np.matmul(horizontal, flat.reshape(height, columns, -1))
+    return picture
 
 
 def resize_bicubic(
@@ -115,7 +116,8 @@ def resize_bicubic(
 
 def to_uint8(image: FloatArray) -> npt.NDArray[np.uint8]:
     """Round half to even and clip to 0..255, as the engines' output stage does."""
-    return np.clip(np.rint(image), 0.0, 255.0).astype(np.uint8)
+    codes: npt.NDArray[np.uint8] = np.clip(np.rint(image), 0.0, 255.0).astype(np.uint8)
+    return codes
 
 
 def upscale_bicubic(image: npt.NDArray[np.uint8], scale: int) -> npt.NDArray[np.uint8]:

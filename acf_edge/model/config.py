@@ -79,7 +79,7 @@ class AcfConfig:
 
     @property
     def alignment(self) -> int:
-        """Sides that are no multiple of this are padded inside the graph (edge, right and bottom)."""
+        """Sides that are no multiple of this are padded inside the graph, right and bottom."""
         return 2 * self.fold
 
     @property

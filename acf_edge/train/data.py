@@ -110,8 +110,6 @@ class Patches:
     def __init__(self, folder: Path, recipe: TrainRecipe) -> None:
         self.recipe = recipe
         self.pictures = load_pictures(folder, recipe.scale, recipe.patch, held_out=False)
-        self._weights = np.sqrt([float(p.shape[0] * p.shape[1]) for p in self.pictures])
-        self._weights /= self._weights.sum()
         self._number = -1
         self._chunk: Chunk = []
         self._next: tuple[int, Future[Chunk]] | None = None
@@ -141,40 +139,53 @@ class Patches:
         number = step // self.recipe.refresh
         if number != self._number:
             self._turn_to(number)
-        rng = np.random.default_rng([self.recipe.seed, step])
-        rows = [self._patch(rng) for _ in range(self.recipe.batch)]
-        return Batch(*(np.stack(column) for column in zip(*rows, strict=True)))
+        return draw_batch(self.pictures, self._chunk, self.recipe, step)
 
-    def _patch(self, rng: np.random.Generator) -> tuple[Uint8Image, ...]:
-        side, scale = self.recipe.patch, self.recipe.scale
-        index = int(rng.choice(len(self.pictures), p=self._weights))
-        degraded, blurred, sharp = self._chunk[index]
-        places = [self._place(rng, sharp.shape[0], sharp.shape[1]) for _ in range(2)]
-        place = places[0]
-        if rng.random() < 0.7:
-            # Photographs have smooth backgrounds; most of the time take the busier of two.
-            place = max(
-                places, key=lambda p: _activity(sharp[p[0] : p[0] + side, p[1] : p[1] + side])
-            )
-        y, x = place
-        truth = self.pictures[index][y * scale : (y + side) * scale, x * scale : (x + side) * scale]
-        low = [picture[y : y + side, x : x + side] for picture in (degraded, blurred, sharp)]
-        flip_x, flip_y, turn = rng.random(3) < 0.5
-        result = []
-        for picture in (*low, truth):
-            picture = picture[:, ::-1] if flip_x else picture
-            picture = picture[::-1] if flip_y else picture
-            result.append(picture.transpose(2, 1, 0) if turn else picture.transpose(2, 0, 1))
-        return tuple(result)
 
-    def _place(self, rng: np.random.Generator, height: int, width: int) -> tuple[int, int]:
-        side = self.recipe.patch
-        y = int(rng.integers(0, height - side + 1))
-        x = int(rng.integers(0, width - side + 1))
-        if rng.random() < 0.75:
-            # Codec blocks start at the corner of a picture; mostly keep that alignment.
-            y, x = y // 8 * 8, x // 8 * 8
-        return y, x
+def draw_batch(pictures: list[Uint8Image], chunk: Chunk, recipe: TrainRecipe, step: int) -> Batch:
+    """The patches of ``step``, from pictures and their degraded versions."""
+    rng = np.random.default_rng([recipe.seed, step])
+    # Large pictures more often, but not in proportion: they repeat themselves.
+    weights = np.sqrt([float(p.shape[0] * p.shape[1]) for p in pictures])
+    weights /= weights.sum()
+    rows = []
+    for _ in range(recipe.batch):
+        index = int(rng.choice(len(pictures), p=weights))
+        rows.append(_patch(rng, pictures[index], chunk[index], recipe))
+    return Batch(*(np.stack(column) for column in zip(*rows, strict=True)))
+
+
+def _patch(
+    rng: np.random.Generator,
+    picture: Uint8Image,
+    low: tuple[Uint8Image, Uint8Image, Uint8Image],
+    recipe: TrainRecipe,
+) -> tuple[Uint8Image, ...]:
+    side, scale = recipe.patch, recipe.scale
+    sharp = low[2]
+    places = [_place(rng, sharp.shape[0], sharp.shape[1], side) for _ in range(2)]
+    y, x = places[0]
+    if rng.random() < 0.7:
+        # Photographs have smooth backgrounds; most of the time take the busier of two.
+        y, x = max(places, key=lambda p: _activity(sharp[p[0] : p[0] + side, p[1] : p[1] + side]))
+    truth = picture[y * scale : (y + side) * scale, x * scale : (x + side) * scale]
+    cuts = [image[y : y + side, x : x + side] for image in low]
+    flip_x, flip_y, turn = rng.random(3) < 0.5
+    result = []
+    for cut in (*cuts, truth):
+        cut = cut[:, ::-1] if flip_x else cut
+        cut = cut[::-1] if flip_y else cut
+        result.append(cut.transpose(2, 1, 0) if turn else cut.transpose(2, 0, 1))
+    return tuple(result)
+
+
+def _place(rng: np.random.Generator, height: int, width: int, side: int) -> tuple[int, int]:
+    y = int(rng.integers(0, height - side + 1))
+    x = int(rng.integers(0, width - side + 1))
+    if rng.random() < 0.75:
+        # Codec blocks start at the corner of a picture; mostly keep that alignment.
+        y, x = y // 8 * 8, x // 8 * 8
+    return y, x
 
 
 def _activity(patch: Uint8Image) -> float:

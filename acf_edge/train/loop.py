@@ -20,6 +20,7 @@ from acf_edge.imaging.metrics import Quality, quality
 from acf_edge.imaging.resize import upscale_bicubic
 from acf_edge.model.checkpoint import save_checkpoint
 from acf_edge.model.network import AcfNetwork, AuxiliaryHeads
+from acf_edge.model.runner import run_network
 from acf_edge.train.data import Batch, Patches, Uint8Image, load_pictures
 from acf_edge.train.recipe import Stage, TrainRecipe
 
@@ -37,16 +38,6 @@ class Validation:
     def gain(self) -> float:
         """PSNR-Y above bicubic in dB."""
         return self.ours.psnr_y - self.bicubic.psnr_y
-
-
-def run_network(network: AcfNetwork, image: Uint8Image) -> Uint8Image:
-    """One picture through a float network: ``(H, W, 3)`` uint8 RGB in and out."""
-    device = next(network.parameters()).device
-    with torch.no_grad():
-        tensor = torch.from_numpy(np.ascontiguousarray(image)).to(device)
-        result = network(tensor.permute(2, 0, 1)[None].float() / 255.0)
-        pixels = (result[0] * 255.0).round().clamp(0, 255).to(torch.uint8)
-    return np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy())
 
 
 def mean_quality(rows: list[Quality]) -> Quality:

@@ -124,7 +124,7 @@ def _recipe(table: Mapping[str, Any], path: Path) -> TrainRecipe:
     values["stages"] = tuple(_stage(row, path) for row in stages)
     values.setdefault("name", path.stem)
     _same_keys(values, TrainRecipe, path, optional=())
-    numbers: dict[str, tuple[type | tuple[type, ...], float, float]] = {
+    numbers: dict[str, tuple[Any, float, float]] = {
         "seed": (int, 0, 2**63 - 1),
         "patch": (int, 8, 1024),
         "batch": (int, 1, 4096),
@@ -135,7 +135,8 @@ def _recipe(table: Mapping[str, Any], path: Path) -> TrainRecipe:
     }
     for key, (kind, low, high) in numbers.items():
         value = values[key]
-        if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
+        right = isinstance(value, kind) and not isinstance(value, bool)
+        if not right or not low <= float(value) <= high:
             raise InputError(f"{path}: '{key}' is {value!r}.", f"Give a number in {low}..{high}.")
     recipe = TrainRecipe(**values)
     if recipe.patch % recipe.config.alignment:
