@@ -111,8 +111,14 @@ class FileSink:
         self._durations: dict[int, int] = {}
         self._copies: dict[int, Stream] = {}
         format_name = check_video_suffix(target)
-        flags = {"movflags": "+faststart"} if format_name in ("mp4", "mov") else {}
-        self._container = av.open(f"file:{path}", "w", format=format_name, container_options=flags)
+        self._edits = format_name in ("mp4", "mov")
+        self._end = 0
+        self._container = av.open(
+            f"file:{path}",
+            "w",
+            format=format_name,
+            container_options=_muxer_options(format_name, source.time_base.denominator),
+        )
         codec = "libvpx-vp9" if format_name == "webm" else "libx264"
         try:
             self.video = self._add_video(codec, source, size, options)
@@ -121,7 +127,7 @@ class FileSink:
         except BaseException:
             self.abandon()
             raise
-        if format_name in ("matroska", "webm") and (1 / source.time_base) % 1000:
+        if format_name in ("matroska", "webm") and (source.time_base * 1000).denominator != 1:
             self.notes.append(f"'{target.suffix}' keeps time in whole milliseconds; .mp4 is exact")
 
     def _add_video(
@@ -226,7 +232,7 @@ class FileSink:
             if isinstance(item, Frame):
                 self._write_frame(item)
             else:
-                item.stream = self._copies[item.stream_index]
+                item.stream = self._copies[item.stream.index]
                 self._container.mux(item)
         except FFmpegError as error:
             raise self._explain(error) from error
@@ -239,6 +245,7 @@ class FileSink:
         picture.time_base = frame.time_base
         picture.pict_type = 0  # the encoder decides what becomes a key frame
         self._durations[frame.pts] = frame.duration
+        self._end = frame.pts + frame.duration
         self._mux(self.video.encode(picture))
         self.frames += 1
 
@@ -257,7 +264,13 @@ class FileSink:
             InputError: the disk is full or the file cannot be written.
         """
         try:
-            self._mux(self.video.encode(None))
+            packets = self.video.encode(None)
+            if packets and self._edits and packets[-1].pts is not None:
+                # MP4 ends when the last packet *coded* does, which need not be the one shown last.
+                self._durations[packets[-1].pts] = max(
+                    self._durations.get(packets[-1].pts, 0), self._end - packets[-1].pts
+                )
+            self._mux(packets)
             self._container.close()
         except FFmpegError as error:
             self.abandon()
@@ -278,6 +291,13 @@ class FileSink:
         if error.errno is not None and 0 < error.errno < 200:
             return explain_os_error(OSError(error.errno, error.strerror), self._target)
         return InputError(f"'{self._target}' cannot be written: {error.strerror}.")
+
+
+def _muxer_options(format_name: str, ticks: int) -> dict[str, str]:
+    if format_name not in ("mp4", "mov"):
+        return {}
+    # A late start is kept as an edit in movie time, which is milliseconds unless told.
+    return {"movflags": "+faststart", "movie_timescale": str(min(max(ticks, 1000), 1_000_000))}
 
 
 def _codec_name(stream: Stream) -> str:

@@ -169,11 +169,11 @@ class FileSource:
         """
         ahead, self._ahead = self._ahead, []
         for item in ahead:
-            if isinstance(item, Frame) or item.stream_index in self._wanted:
+            if isinstance(item, Frame) or item.stream.index in self._wanted:
                 yield item
         del ahead
         for item in self._items:
-            if isinstance(item, Frame) or item.stream_index in self._wanted:
+            if isinstance(item, Frame) or item.stream.index in self._wanted:
                 yield item
         self.exhausted = True
 
@@ -204,7 +204,8 @@ class FileSource:
                 return
             if packet is None:
                 return
-            if packet.stream_index == self.video.index:
+            # A flushing packet knows its stream by this reference only.
+            if packet.stream.index == self.video.index:
                 yield from self._decode(packet)
             elif packet.dts is not None or packet.pts is not None:
                 yield packet
