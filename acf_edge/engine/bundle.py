@@ -86,7 +86,10 @@ def write_bundle(
                 target.write_bytes(content)
             entries[name] = FileEntry(*_hash_file(target))
         passport = passport.with_contents(entries, ledger)
-        (temporary / PASSPORT_FILE).write_bytes(passport.dumps())
+        # What could not be read again must not take the place of what can.
+        text = passport.dumps()
+        Passport.loads(text)
+        (temporary / PASSPORT_FILE).write_bytes(text)
     return Bundle(folder, passport, ledger)
 
 

@@ -172,7 +172,6 @@ def _video_encoder() -> Feature:
     try:
         import av
 
-        # Opening the encoder tells more than its name in a list.
         context = av.CodecContext.create("libx264", "w")
         libraries = ", ".join(
             f"{library} {'.'.join(map(str, version))}"

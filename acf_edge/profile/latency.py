@@ -237,12 +237,12 @@ def _layers(runs: list[list[Kernel]], owners: Owners, total: float) -> list[Laye
     calls: dict[tuple[str, int], list[Kernel]] = {}
     for kernel in sorted((one for run in runs for one in run), key=lambda one: one.start):
         calls.setdefault((kernel.name, kernel.occurrence), []).append(kernel)
+    firsts = [kernels[0] for kernels in calls.values()]
+    modules = owners.modules([(kernel.name, kernel.op) for kernel in firsts])
     layers = []
-    for (name, _), kernels in calls.items():
+    for first, module, kernels in zip(firsts, modules, calls.values(), strict=True):
         ms = sum(kernel.duration for kernel in kernels) / 1e3 / len(runs)
-        first = kernels[0]
-        module = owners.module(name, first.op)
-        layers.append(LayerTime(name, first.op, module, ms, ms / total, 1, first.provider))
+        layers.append(LayerTime(first.name, first.op, module, ms, ms / total, 1, first.provider))
     return layers
 
 

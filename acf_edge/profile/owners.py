@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from acf_edge.engine.graph import Graph, Node
@@ -38,6 +38,7 @@ class Owners:
         self._nodes = {node.name: node for node in network.nodes if node.name}
         self._producers = {out: node for node in network.nodes for out in node.outputs if out}
         nodes = running.nodes if running is not None else ()
+        self._order = nodes
         self._running = {node.name: node for node in nodes if node.name}
         self._feeds: dict[str, list[Node]] = {}
         self._makes: dict[str, Node] = {}
@@ -47,15 +48,29 @@ class Owners:
             for tensor in filter(None, node.outputs):
                 self._makes[tensor] = node
 
-    def module(self, kernel: str, op: str) -> str:
-        """The module path that owns a kernel.
+    def modules(self, kernels: Sequence[tuple[str, str]]) -> list[str]:
+        """The module paths that own the kernels of one run.
+
+        Args:
+            kernels: name and operator type of each, in order of execution.
 
         Returns:
-            a path such as ``"sharing.deblur.body.0.conv1"``; ``"(layout)"``
-            for what cannot be told.
+            for each a path such as ``"sharing.deblur.body.0.conv1"``;
+            ``"(layout)"`` for what cannot be told.
         """
-        node = self._running.get(kernel, Node(kernel, op, "", (), ()))
-        return self._own(node) or self._downstream(node) or self._upstream(node) or LAYOUT
+        nodes = self._nodes_of(kernels)
+        return [
+            self._own(node) or self._downstream(node) or self._upstream(node) or LAYOUT
+            for node in nodes
+        ]
+
+    def _nodes_of(self, kernels: Sequence[tuple[str, str]]) -> list[Node]:
+        # ONNX Runtime saves nodes in the order in which it runs them. Where the
+        # operators agree one by one, so do the nodes, and the made-up names of
+        # nodes that have none in the file (Sigmoid_33) do no harm.
+        if [node.op for node in self._order] == [op for _, op in kernels]:
+            return list(self._order)
+        return [self._running.get(name, Node(name, op, "", (), ())) for name, op in kernels]
 
     def _own(self, node: Node) -> str:
         """The module by the kernel's own name or its output tensors; empty if neither tells."""
