@@ -140,6 +140,31 @@ def test_a_model_of_another_scale_is_one_line(capfd: pytest.CaptureFixture[str])
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux' /proc")
+def test_too_little_memory_is_said_so_and_survived() -> None:
+    code = (
+        "import resource, sys, numpy as np\n"
+        "from pathlib import Path\n"
+        "from acf_edge.engine.ort import OrtEngine\n"
+        "from acf_edge.errors import InputError\n"
+        "engine = OrtEngine(sys.stdin.buffer.read(), name='toy', scale=2, threads=1)\n"
+        "large = np.zeros((3000, 3000, 3), np.uint8)\n"
+        "used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)\n"
+        "try:\n"
+        "    engine.run(large)\n"
+        "except InputError as error:\n"
+        "    print(error)\n"
+        "print(engine.run(large[:4, :4]).shape)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=nearest(), capture_output=True, check=True
+    )
+    message, shape = done.stdout.decode().splitlines()
+    assert message.startswith("There is not enough memory to enhance a 3000x3000 picture.")
+    assert shape == "(8, 8, 3)"
+
+
 def external(place: str) -> bytes:
     """A model one of whose tensors lies in another file."""
     tensor = TensorProto(

@@ -26,6 +26,9 @@ PROVIDERS: Final = ("CPUExecutionProvider",)
 _OPSET_NEEDS: Final = {18: (1, 14), 19: (1, 15), 20: (1, 17), 21: (1, 18), 22: (1, 21), 23: (1, 22)}
 _IR_NEEDS: Final = {9: (1, 15), 10: (1, 18), 11: (1, 22)}
 
+# How ONNX Runtime says that memory ran out; it has no class for it.
+_NO_MEMORY: Final = ("Failed to allocate memory", "bad_alloc", "bad allocation")
+
 
 class OrtEngine:
     """An ONNX model, uint8 in and out, on ONNX Runtime's CPU provider.
@@ -135,9 +138,14 @@ class OrtEngine:
             binding.bind_output(OUTPUT, "cpu", 0, np.uint8, result.shape, result.ctypes.data)
             session.run_with_iobinding(binding, run_options)
         except Exception as error:
+            if isinstance(error, MemoryError) or any(word in str(error) for word in _NO_MEMORY):
+                raise InputError(
+                    f"There is not enough memory to enhance a {width}x{height} picture.",
+                    "Give a smaller picture or close other programs.",
+                ) from error
             raise InputError(
                 f"{self._name} cannot enhance a {width}x{height} picture: {_one_line(error)}",
-                "If memory ran out, give smaller pictures.",
+                "Build the bundle again.",
             ) from error
         image: Uint8Image = result[0]
         return image
