@@ -111,7 +111,7 @@ def ledger_table(ledger: Mapping[str, Any]) -> Table:
     rows = rows_of(ledger)
     recipes = recipes_of(rows)
     several = len(recipes) > 1
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("stage", no_wrap=True)
     if several:
         table.add_column("recipe", no_wrap=True)
@@ -135,8 +135,10 @@ def ledger_table(ledger: Mapping[str, Any]) -> Table:
             if not place and not recipe:
                 quality = ("skipped", "") if verdict == "skipped" else (NOTHING, NOTHING)
             costs = [""] * 5 if place or verdict == "skipped" else _terminal_costs(row)
-            cells = [name, *([Text(recipe)] if several else []), *quality, *costs]
-            table.add_row(*cells, style="dim" if verdict == "skipped" else "")
+            recipe_cell = [Text(recipe)] if several else []
+            table.add_row(
+                name, *recipe_cell, *quality, *costs, style="dim" if verdict == "skipped" else ""
+            )
     if len(recipes) == 1:
         table.caption = f"quality on {recipes[0]}"
     return table
