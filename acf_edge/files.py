@@ -16,7 +16,9 @@ from acf_edge.errors import InputError
 def explain_os_error(error: OSError, path: Path) -> InputError:
     """Turn an operating-system error about ``path`` into words for the user."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return InputError(f"The disk that holds '{path}' is full.", "Free some space and run again.")
+        return InputError(
+            f"The disk that holds '{path}' is full.", "Free some space and run again."
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return InputError(f"'{path}' cannot be written: {error.strerror}.", "Choose another place.")
     if error.errno == errno.ENOENT:
@@ -55,8 +57,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise explain_os_error(error, path) from error
@@ -82,16 +84,16 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         raise explain_os_error(error, path) from error
     try:
         yield temporary
-        os.chmod(temporary, 0o777 & ~_umask())
+        temporary.chmod(0o777 & ~_umask())
         old = None
         if path.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=parent))
-            os.replace(path, old)
+            path.replace(old)
         try:
-            os.replace(temporary, path)
+            temporary.replace(path)
         except OSError:
             if old is not None:
-                os.replace(old, path)
+                old.replace(path)
             raise
         if old is not None:
             shutil.rmtree(old, ignore_errors=True)

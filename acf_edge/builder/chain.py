@@ -1,0 +1,439 @@
+"""Checkpoint -> prune -> fine-tune -> quantize -> export -> compile, each stage in the ledger.
+
+The work folder beside the bundle (``<bundle>.work``) keeps what each stage made
+and its row. A build that was cut off, or stopped by a gate, goes on from there
+at the first stage whose key no longer fits; a finished build removes it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime
+
+import acf_edge
+from acf_edge.builder.judge import Case, Run, judge, judge_cases, largest_drop
+from acf_edge.builder.options import PRUNE_GATE, QUANTIZE_GATE, BuildOptions
+from acf_edge.builder.source import Source, calibration_pictures, load_source
+from acf_edge.compress.calibrate import calibrate
+from acf_edge.compress.prune import choose_channels, importance, prune
+from acf_edge.compress.scales import ScaleStore, load_scales
+from acf_edge.engine import Bundle, Ledger, Passport, StageRow, cache_key, write_bundle
+from acf_edge.engine.bundle import MODEL_FILE, NETWORK_FILE
+from acf_edge.engine.ledger import DegradationQuality
+from acf_edge.engine.ort import OrtEngine
+from acf_edge.errors import GateError, InputError
+from acf_edge.export.model import export_network, inline_operators
+from acf_edge.export.qdq_ort import quantized_values, write_qdq
+from acf_edge.files import atomic_path, explain_os_error
+from acf_edge.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from acf_edge.model.cost import REFERENCE_HEIGHT, REFERENCE_WIDTH, cost
+from acf_edge.model.network import AcfNetwork
+from acf_edge.model.runner import run_network
+from acf_edge.profile.latency import profile_bundle
+from acf_edge.report import render_report
+from acf_edge.train.finetune import batches, finetune, finetune_recipe
+
+SCALES_FILE = "scales.json"
+REPORT_FILE = "report.html"
+LEDGER_FILE = "ledger.json"
+# Raised whenever a stage would give another result from the same inputs.
+_REVISION = 1
+
+Tell = Callable[[str, int, int], None]
+"""Progress: (stage, done, in all)."""
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build gave.
+
+    Attributes:
+        bundle: as written.
+        resumed: stages whose result was taken over from an earlier, unfinished build.
+    """
+
+    bundle: Bundle
+    resumed: tuple[str, ...]
+
+
+def build_bundle(options: BuildOptions, tell: Tell | None = None) -> BuildResult:
+    """Turn a checkpoint into an engine bundle.
+
+    Args:
+        options: what is asked for.
+        tell: called with progress.
+
+    Returns:
+        The bundle, written whole.
+
+    Raises:
+        InputError: a bad checkpoint, source or output place.
+        GateError: a stage cost more quality than it may; its row is in the work folder, and
+            the message has the numbers.
+    """
+    if options.out.exists() and not options.out.is_dir():
+        raise InputError(f"'{options.out}' is a file.", "Give the name of a folder.")
+    checkpoint = load_checkpoint(options.checkpoint)
+    source = load_source(options.source, checkpoint.config.scale, options.pictures)
+    work = options.out.parent / f"{options.out.name}.work"
+    fresh = not options.out.parent.exists()
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise explain_os_error(error, options.out) from error
+    chain = _Chain(options, checkpoint, source, work, tell or (lambda *_: None))
+    try:
+        bundle = chain.run()
+    except InputError:
+        # Nothing half-written stays behind; only a gate's verdict is worth keeping.
+        shutil.rmtree(work, ignore_errors=True)
+        if fresh:
+            _remove_if_empty(options.out.parent)
+        raise
+    shutil.rmtree(work, ignore_errors=True)
+    return BuildResult(bundle, tuple(chain.resumed))
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+class _Chain:
+    """The stages of one build, in order."""
+
+    def __init__(
+        self, options: BuildOptions, checkpoint: Checkpoint, source: Source, work: Path, tell: Tell
+    ) -> None:
+        self.options, self.checkpoint, self.source = options, checkpoint, source
+        self.work, self.tell = work, tell
+        self.scale = checkpoint.config.scale
+        self.resumed: list[str] = []
+        try:
+            self.ledger = Ledger.load(work / LEDGER_FILE)
+        except InputError:
+            self.ledger = Ledger()
+        self.key = cache_key(
+            revision=_REVISION,
+            weights=checkpoint.sha256,
+            source=source.digest,
+            recipes=list(options.recipes),
+        )
+
+    @cached_property
+    def cases(self) -> list[Case]:
+        """The judging pictures; made only when a stage has to be judged."""
+        return judge_cases(self.source, self.options.recipes, self.scale)
+
+    def run(self) -> Bundle:
+        network = self.checkpoint.network
+        trained = self._trained(network)
+        network, tuned = self._smaller(network, trained)
+        plain = export_network(network)
+        inlined = inline_operators(plain)
+        store = None
+        if self.options.precision == "int8":
+            store = self._quantized(network, inlined, tuned)
+        else:
+            self._skip("quantized", "float32 was asked for")
+        model = write_qdq(inlined, store) if store else inlined
+        self._exported(plain, network)
+        return self._compiled(model, plain, network, store)
+
+    def _next_key(self, **parts: Any) -> str:
+        self.key = cache_key(before=self.key, **parts)
+        return self.key
+
+    def _valid(self, stage: str, key: str) -> StageRow | None:
+        row = self.ledger.valid(stage, key)
+        if row is not None:
+            self.resumed.append(stage)
+        return row
+
+    def _put(self, row: StageRow) -> None:
+        self.ledger.put(row)
+        self.ledger.save(self.work / LEDGER_FILE)
+
+    def _judge(self, run: Run) -> tuple[DegradationQuality, ...]:
+        return judge(run, self.cases, self.scale)
+
+    def _gate(self, drop: float, usual: float) -> str:
+        """The verdict on a drop of PSNR-Y in dB."""
+        limit = usual if self.options.allow_drop is None else self.options.allow_drop
+        if drop > limit:
+            return "fail"
+        return "allowed" if drop > usual else "pass"
+
+    def _stop(self, row: StageRow, drop: float, usual: float) -> None:
+        if row.verdict == "fail":
+            limit = usual if self.options.allow_drop is None else self.options.allow_drop
+            raise GateError(
+                f"The stage '{row.stage}' costs {drop:.3f} dB of PSNR-Y, {limit:.3f} dB is "
+                f"allowed.",
+                f"Allow it with --allow-drop {drop + 0.005:.2f}, or ask for less; the rows so far "
+                f"are in '{self.work / LEDGER_FILE}'.",
+            )
+
+    def _trained(self, network: AcfNetwork) -> tuple[DegradationQuality, ...]:
+        key = self._next_key(stage="trained")
+        row = self._valid("trained", key)
+        if row is None:
+            self.tell("trained", 0, 1)
+            begun = time.monotonic()
+            quality = self._judge(lambda image: run_network(network, image))
+            seconds = self.checkpoint.provenance.get("train_seconds", 0)
+            counts = cost(network.config)
+            row = StageRow(
+                "trained",
+                "pass",
+                time.monotonic() - begun,
+                key,
+                f"{network.config.title}, trained for {float(seconds) / 60:.0f} minutes; "
+                f"judged on {len(self.source.judge)} pictures of: {self.source.words}",
+                params=counts.params,
+                macs=counts.macs,
+                mib=self.options.checkpoint.stat().st_size / 2**20,
+                quality=quality,
+            )
+            self._put(row)
+            self.tell("trained", 1, 1)
+        return row.quality
+
+    def _smaller(
+        self, network: AcfNetwork, trained: tuple[DegradationQuality, ...]
+    ) -> tuple[AcfNetwork, tuple[DegradationQuality, ...]]:
+        """Prune and fine-tune, if asked for."""
+        options = self.options
+        if options.prune == 0.0:
+            for stage in ("pruned", "fine-tuned"):
+                self._skip(stage, "not asked for")
+            return network, trained
+        mix = tuple((name, 1.0) for name in options.recipes)
+        recipe = finetune_recipe(network, self.source.learn, mix, max(options.finetune_steps, 1))
+        pruned = self._pruned(network, lambda: batches(self.source.learn, recipe, 8))
+        key = self._next_key(
+            stage="fine-tuned", steps=options.finetune_steps, allowed=options.allow_drop
+        )
+        file = self.work / "fine-tuned.safetensors"
+        row = self._valid("fine-tuned", key)
+        if row is None or not file.is_file():
+            begun = time.monotonic()
+            if options.finetune_steps:
+                pruned = finetune(
+                    pruned,
+                    network,
+                    self.source.learn,
+                    recipe,
+                    lambda done, total: self.tell("fine-tuned", done, total),
+                )
+            save_checkpoint(file, pruned, {})
+            small = pruned
+            quality = self._judge(lambda image: run_network(small, image))
+            drop = largest_drop(trained, quality)
+            row = StageRow(
+                "fine-tuned",
+                self._gate(drop, PRUNE_GATE),
+                time.monotonic() - begun,
+                key,
+                f"{options.finetune_steps} steps, taught by the unpruned network",
+                quality=quality,
+                **self._size(pruned, file),
+            )
+            self._put(row)
+            self._stop(row, drop, PRUNE_GATE)
+        return load_checkpoint(file).network, row.quality
+
+    def _pruned(self, network: AcfNetwork, make: Callable[[], Any]) -> AcfNetwork:
+        key = self._next_key(stage="pruned", share=self.options.prune)
+        file = self.work / "pruned.safetensors"
+        row = self._valid("pruned", key)
+        if row is None or not file.is_file():
+            self.tell("pruned", 0, 1)
+            begun = time.monotonic()
+            scores = importance(network, make())
+            keep = choose_channels(network.config, scores, self.options.prune)
+            pruned = prune(network, keep)
+            save_checkpoint(file, pruned, {})
+            before, after = cost(network.config), cost(pruned.config)
+            self._put(
+                StageRow(
+                    "pruned",
+                    "pass",
+                    time.monotonic() - begun,
+                    key,
+                    f"{1 - after.macs / before.macs:.0%} fewer multiply-accumulates",
+                    quality=self._judge(lambda image: run_network(pruned, image)),
+                    **self._size(pruned, file),
+                )
+            )
+            self.tell("pruned", 1, 1)
+        return load_checkpoint(file).network
+
+    def _size(self, network: AcfNetwork, file: Path) -> dict[str, Any]:
+        counts = cost(network.config)
+        mib = file.stat().st_size / 2**20
+        return {"params": counts.params, "macs": counts.macs, "mib": mib}
+
+    def _skip(self, stage: str, note: str) -> None:
+        key = self._next_key(skip=stage)
+        if self._valid(stage, key) is None:
+            self._put(StageRow(stage, "skipped", 0.0, key, note))
+
+    def _quantized(
+        self,
+        network: AcfNetwork,
+        inlined: onnx.ModelProto,
+        before: tuple[DegradationQuality, ...],
+    ) -> ScaleStore:
+        key = self._next_key(
+            stage="quantized", method=self.options.method, allowed=self.options.allow_drop
+        )
+        file = self.work / SCALES_FILE
+        row = self._valid("quantized", key)
+        if row is not None and file.is_file():
+            return load_scales(file, self.checkpoint.sha256)
+        begun = time.monotonic()
+        store = calibrate(
+            inlined,
+            quantized_values(inlined),
+            calibration_pictures(self.source, self.options.recipes, self.scale),
+            method=self.options.method,
+            source=self.source.words,
+            weights_sha256=self.checkpoint.sha256,
+            on_progress=lambda done, total: self.tell("quantized", done, total),
+        )
+        store.save(file)
+        content = write_qdq(inlined, store).SerializeToString()
+        engine = self._engine(content, "int8")
+        quality = self._judge(engine.run)
+        engine.close()
+        drop = largest_drop(before, quality)
+        counts = cost(network.config)
+        row = StageRow(
+            "quantized",
+            self._gate(drop, QUANTIZE_GATE),
+            time.monotonic() - begun,
+            key,
+            f"INT8, {store.method} ranges from {store.pictures} degraded pictures of: "
+            f"{store.source}; {drop:+.3f} dB at worst",
+            params=counts.params,
+            macs=counts.macs,
+            mib=len(content) / 2**20,
+            quality=quality,
+        )
+        self._put(row)
+        self._stop(row, drop, QUANTIZE_GATE)
+        return store
+
+    def _engine(self, content: bytes, precision: str) -> OrtEngine:
+        name = f"{self.checkpoint.config.title} {precision}"
+        return OrtEngine(content, name=name, scale=self.scale, threads=self.options.threads)
+
+    def _exported(self, plain: onnx.ModelProto, network: AcfNetwork) -> None:
+        """Check that the plain model says what torch says, at an odd size, too."""
+        key = self._next_key(stage="exported")
+        if self._valid("exported", key):
+            return
+        self.tell("exported", 0, 1)
+        begun = time.monotonic()
+        content = plain.SerializeToString()
+        engine = self._engine(content, "fp32")
+        off = 0
+        for case in self.cases[:2]:
+            low = case.low[:-1, :-3]
+            ours, theirs = engine.run(low).astype(int), run_network(network, low).astype(int)
+            off = max(off, int(abs(ours - theirs).max()))
+        engine.close()
+        row = StageRow(
+            "exported",
+            "pass" if off <= 1 else "fail",
+            time.monotonic() - begun,
+            key,
+            f"ONNX opset 20, operators as functions of the domain acf; "
+            f"differs from torch by {off} code value(s) at most",
+            mib=len(content) / 2**20,
+        )
+        self._put(row)
+        if off > 1:
+            raise GateError(
+                f"The exported model differs from torch by {off} code values.",
+                "This is a defect of acf-edge or of a library: run 'acf-edge doctor --json'.",
+            )
+        self.tell("exported", 1, 1)
+
+    def _compiled(
+        self,
+        model: onnx.ModelProto,
+        plain: onnx.ModelProto,
+        network: AcfNetwork,
+        store: ScaleStore | None,
+    ) -> Bundle:
+        self.tell("compiled", 0, 1)
+        begun = time.monotonic()
+        content = model.SerializeToString()
+        files: dict[str, bytes | Path] = {
+            MODEL_FILE: content,
+            NETWORK_FILE: plain.SerializeToString(),
+        }
+        if store is not None:
+            with atomic_path(self.work / SCALES_FILE) as temporary:
+                store.save(temporary)
+            files[SCALES_FILE] = self.work / SCALES_FILE
+        passport = self._passport(network, store)
+        trial = write_bundle(self.work / "trial", files, passport, self.ledger)
+        profile = profile_bundle(
+            trial, REFERENCE_WIDTH, REFERENCE_HEIGHT, runs=15, threads=self.options.threads
+        )
+        counts = cost(network.config)
+        # The last stage with figures has measured this very graph.
+        row = next(r for r in reversed(self.ledger.rows) if r.quality)
+        self._put(
+            StageRow(
+                "compiled",
+                "pass",
+                time.monotonic() - begun,
+                self._next_key(stage="compiled", target=self.options.target),
+                f"ONNX Runtime {onnxruntime.__version__} on the CPU",
+                params=counts.params,
+                macs=counts.macs,
+                mib=len(content) / 2**20,
+                ms=profile.unprofiled_ms,
+                quality=row.quality,
+            )
+        )
+        files[REPORT_FILE] = render_report(
+            title=f"{passport.name} for {passport.target}",
+            ledger=self.ledger.to_json(),
+            passport=trial.passport.to_json(),
+            profile=profile.to_json(),
+        ).encode()
+        bundle = write_bundle(self.options.out, files, passport, self.ledger)
+        self.tell("compiled", 1, 1)
+        return bundle
+
+    def _passport(self, network: AcfNetwork, store: ScaleStore | None) -> Passport:
+        align = network.config.alignment
+        return Passport(
+            network=network.config.name,
+            scale=self.scale,
+            precision=self.options.precision,
+            backend="onnxruntime",
+            target=self.options.target,
+            runtime="onnxruntime",
+            runtime_version=onnxruntime.__version__,
+            weights_sha256=self.checkpoint.sha256,
+            source_command=self.options.command,
+            created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            acf_edge_version=acf_edge.__version__,
+            calibration_sha256=store.sha256 if store else None,
+            notes=(f"any size; sides that are no multiple of {align} are padded in the graph",),
+        )
