@@ -1,7 +1,7 @@
 """The command ``acf-edge``: finds the verb, runs it, turns errors into one line.
 
-Only the chosen verb's module is imported, so that ``acf-edge --help`` and the
-verbs that need no torch stay quick.
+Only the chosen verb's module is imported; all of them, for ``acf-edge --help``.
+They are light: what is heavy, they import when they run.
 """
 
 from __future__ import annotations
@@ -25,17 +25,9 @@ from acf_edge.files import explain_os_error
 PROGRAM = "acf-edge"
 DEBUG_VARIABLE = "ACF_EDGE_DEBUG"
 
-# Each verb is the module acf_edge.cli.<verb>, which has NAME, HELP (the words
-# below), EXAMPLE, add_arguments(parser) and run(args) -> exit code.
-VERBS: dict[str, str] = {
-    "enhance": "enhance a picture or a video",
-    "build": "turn a checkpoint into an engine bundle",
-    "evaluate": "measure PSNR and SSIM beside bicubic",
-    "profile": "show where an engine spends its time, layer by layer",
-    "doctor": "tell what this machine has and what it lacks",
-    "train": "train a network on a folder of pictures",
-    "demo": "run the whole chain on a real clip and write a report",
-}
+# Each is a module of this package with NAME, HELP, EXAMPLE, add_arguments(parser)
+# and run(args) -> exit code; it imports what is heavy inside its functions.
+VERBS = ("enhance", "build", "evaluate", "profile", "doctor", "train", "demo")
 
 # Imports that an extra brings: the top-level module, and the extra's name.
 EXTRAS: dict[str, str] = {
@@ -67,8 +59,8 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(EXIT_INPUT)
 
 
-def build_parser(verb: ModuleType | None = None) -> argparse.ArgumentParser:
-    """Build the parser: every verb is listed, only ``verb`` (its module) has its arguments."""
+def build_parser(verbs: Sequence[ModuleType]) -> argparse.ArgumentParser:
+    """Build the parser for the modules of some verbs: the chosen one, or all for the help."""
     parser = _Parser(
         prog=PROGRAM,
         description="Super-resolution of compressed, blurred camera video in real time.",
@@ -78,15 +70,12 @@ def build_parser(verb: ModuleType | None = None) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
-    for name, summary in VERBS.items():
-        if verb is None or name != verb.NAME:
-            verbs.add_parser(name, help=summary, add_help=False)
-            continue
+    choice = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
+    for verb in verbs:
         example = "\n".join(f"  {line}" for line in verb.EXAMPLE.strip().splitlines())
-        subparser = verbs.add_parser(
-            name,
-            help=summary,
+        subparser = choice.add_parser(
+            verb.NAME,
+            help=verb.HELP,
             description=f"{verb.HELP[0].upper()}{verb.HELP[1:].rstrip('.')}.",
             epilog=f"example:\n{example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -139,14 +128,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str], name: str) -> int:
-    verb = load_verb(name) if name else None
-    parser = build_parser(verb)
+    chosen = load_verb(name) if name else None
+    parser = build_parser([chosen] if chosen else [load_verb(verb) for verb in VERBS])
     if not arguments:
         parser.print_help(sys.stderr)
         return EXIT_INPUT
     parsed = parser.parse_args(arguments)
-    assert verb is not None  # parse_args leaves when no verb is given
-    code: int = verb.run(parsed)
+    assert chosen is not None  # parse_args leaves when no verb is given
+    code: int = chosen.run(parsed)
     sys.stdout.flush()
     return code
 
