@@ -27,7 +27,7 @@ DEBUG_VARIABLE = "ACF_EDGE_DEBUG"
 
 # Each is a module of this package with NAME, HELP, EXAMPLE, add_arguments(parser)
 # and run(args) -> exit code; it imports what is heavy inside its functions.
-VERBS = ("enhance", "build", "evaluate", "profile", "doctor", "train", "demo")
+VERBS = ("enhance", "build", "evaluate", "profile", "bench", "doctor", "train", "demo")
 
 # Imports that an extra brings: the top-level module, and the extra's name.
 EXTRAS: dict[str, str] = {
