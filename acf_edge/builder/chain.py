@@ -11,39 +11,32 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import onnx
-import onnxruntime
 
-import acf_edge
+from acf_edge.builder.finish import SCALES_FILE, compile_bundle, make_passport, model_files
 from acf_edge.builder.judge import Case, Run, judge, judge_cases, largest_drop
 from acf_edge.builder.options import PRUNE_GATE, QUANTIZE_GATE, BuildOptions
 from acf_edge.builder.source import Source, calibration_pictures, load_source
 from acf_edge.compress.calibrate import calibrate
 from acf_edge.compress.prune import choose_channels, importance, prune
 from acf_edge.compress.scales import ScaleStore, load_scales
-from acf_edge.engine import Bundle, Ledger, Passport, StageRow, cache_key, write_bundle
-from acf_edge.engine.bundle import MODEL_FILE, NETWORK_FILE
+from acf_edge.engine import Bundle, Ledger, StageRow, cache_key
 from acf_edge.engine.ledger import DegradationQuality
 from acf_edge.engine.ort import OrtEngine
 from acf_edge.errors import GateError, InputError
 from acf_edge.export.model import export_network, inline_operators
 from acf_edge.export.qdq_ort import quantized_values, write_qdq
-from acf_edge.files import atomic_path, explain_os_error
+from acf_edge.files import explain_os_error
 from acf_edge.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from acf_edge.model.cost import REFERENCE_HEIGHT, REFERENCE_WIDTH, cost
+from acf_edge.model.cost import cost
 from acf_edge.model.network import AcfNetwork
 from acf_edge.model.runner import run_network
-from acf_edge.profile.latency import profile_bundle
-from acf_edge.report import render_report
 from acf_edge.train.finetune import batches, finetune, finetune_recipe
 
-SCALES_FILE = "scales.json"
-REPORT_FILE = "report.html"
 LEDGER_FILE = "ledger.json"
 # Raised whenever a stage would give another result from the same inputs.
 _REVISION = 1
@@ -147,7 +140,15 @@ class _Chain:
             self._skip("quantized", "float32 was asked for")
         model = write_qdq(inlined, store) if store else inlined
         self._exported(plain, network)
-        return self._compiled(model, plain, network, store)
+        self.tell("compiled", 0, 1)
+        files = model_files(model, plain, store)
+        passport = make_passport(self.options, self.checkpoint, network, store)
+        key = self._next_key(stage="compiled", target=self.options.target)
+        bundle = compile_bundle(
+            self.options, self.work / "trial", files, passport, self.ledger, network, key
+        )
+        self.tell("compiled", 1, 1)
+        return bundle
 
     def _next_key(self, **parts: Any) -> str:
         self.key = cache_key(before=self.key, **parts)
@@ -369,71 +370,3 @@ class _Chain:
                 "This is a defect of acf-edge or of a library: run 'acf-edge doctor --json'.",
             )
         self.tell("exported", 1, 1)
-
-    def _compiled(
-        self,
-        model: onnx.ModelProto,
-        plain: onnx.ModelProto,
-        network: AcfNetwork,
-        store: ScaleStore | None,
-    ) -> Bundle:
-        self.tell("compiled", 0, 1)
-        begun = time.monotonic()
-        content = model.SerializeToString()
-        files: dict[str, bytes | Path] = {
-            MODEL_FILE: content,
-            NETWORK_FILE: plain.SerializeToString(),
-        }
-        if store is not None:
-            with atomic_path(self.work / SCALES_FILE) as temporary:
-                store.save(temporary)
-            files[SCALES_FILE] = self.work / SCALES_FILE
-        passport = self._passport(network, store)
-        trial = write_bundle(self.work / "trial", files, passport, self.ledger)
-        profile = profile_bundle(
-            trial, REFERENCE_WIDTH, REFERENCE_HEIGHT, runs=15, threads=self.options.threads
-        )
-        counts = cost(network.config)
-        # The last stage with figures has measured this very graph.
-        row = next(r for r in reversed(self.ledger.rows) if r.quality)
-        self._put(
-            StageRow(
-                "compiled",
-                "pass",
-                time.monotonic() - begun,
-                self._next_key(stage="compiled", target=self.options.target),
-                f"ONNX Runtime {onnxruntime.__version__} on the CPU",
-                params=counts.params,
-                macs=counts.macs,
-                mib=len(content) / 2**20,
-                ms=profile.unprofiled_ms,
-                quality=row.quality,
-            )
-        )
-        files[REPORT_FILE] = render_report(
-            title=f"{passport.name} for {passport.target}",
-            ledger=self.ledger.to_json(),
-            passport=trial.passport.to_json(),
-            profile=profile.to_json(),
-        ).encode()
-        bundle = write_bundle(self.options.out, files, passport, self.ledger)
-        self.tell("compiled", 1, 1)
-        return bundle
-
-    def _passport(self, network: AcfNetwork, store: ScaleStore | None) -> Passport:
-        align = network.config.alignment
-        return Passport(
-            network=network.config.name,
-            scale=self.scale,
-            precision=self.options.precision,
-            backend="onnxruntime",
-            target=self.options.target,
-            runtime="onnxruntime",
-            runtime_version=onnxruntime.__version__,
-            weights_sha256=self.checkpoint.sha256,
-            source_command=self.options.command,
-            created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            acf_edge_version=acf_edge.__version__,
-            calibration_sha256=store.sha256 if store else None,
-            notes=(f"any size; sides that are no multiple of {align} are padded in the graph",),
-        )

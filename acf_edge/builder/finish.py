@@ -1,0 +1,118 @@
+"""The last stage: a trial bundle, its latency, its report, and the bundle itself."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+
+import onnx
+import onnxruntime
+
+import acf_edge
+from acf_edge.builder.options import BuildOptions
+from acf_edge.compress.scales import ScaleStore
+from acf_edge.engine import Bundle, Ledger, Passport, StageRow, write_bundle
+from acf_edge.engine.bundle import MODEL_FILE, NETWORK_FILE
+from acf_edge.model.checkpoint import Checkpoint
+from acf_edge.model.cost import REFERENCE_HEIGHT, REFERENCE_WIDTH, cost
+from acf_edge.model.network import AcfNetwork
+from acf_edge.profile.latency import profile_bundle
+from acf_edge.report import render_report
+
+SCALES_FILE = "scales.json"
+REPORT_FILE = "report.html"
+RUNS = 15
+
+Files = Mapping[str, bytes]
+
+
+def model_files(model: onnx.ModelProto, plain: onnx.ModelProto, store: ScaleStore | None) -> Files:
+    """The bundle's models and, of an INT8 bundle, its scale store, as bytes.
+
+    Args:
+        model: what the backend runs.
+        plain: the float32 network, its operators as functions.
+        store: None where nothing was quantized.
+    """
+    files = {MODEL_FILE: model.SerializeToString(), NETWORK_FILE: plain.SerializeToString()}
+    if store is not None:
+        files[SCALES_FILE] = (json.dumps(store.to_json(), indent=1) + "\n").encode()
+    return files
+
+
+def compile_bundle(
+    options: BuildOptions,
+    trial: Path,
+    files: Files,
+    passport: Passport,
+    ledger: Ledger,
+    network: AcfNetwork,
+    key: str,
+) -> Bundle:
+    """Load and time the engine, note the row "compiled", write the bundle with its report.
+
+    Args:
+        options: where the bundle goes.
+        trial: folder for a bundle without a report, which is what gets timed.
+        files: from :func:`model_files`.
+        passport: from :func:`make_passport`.
+        ledger: the rows so far; gets the last one.
+        network: for its cost.
+        key: of the row.
+    """
+    begun = time.monotonic()
+    tried = write_bundle(trial, files, passport, ledger)
+    profile = profile_bundle(
+        tried, REFERENCE_WIDTH, REFERENCE_HEIGHT, runs=RUNS, threads=options.threads
+    )
+    counts = cost(network.config)
+    # The last stage with figures has measured this very graph.
+    judged = next(row for row in reversed(ledger.rows) if row.quality)
+    ledger.put(
+        StageRow(
+            "compiled",
+            "pass",
+            time.monotonic() - begun,
+            key,
+            f"ONNX Runtime {onnxruntime.__version__} on the CPU, {profile.threads} thread(s)",
+            params=counts.params,
+            macs=counts.macs,
+            mib=len(files[MODEL_FILE]) / 2**20,
+            ms=profile.unprofiled_ms,
+            quality=judged.quality,
+        )
+    )
+    report = render_report(
+        title=f"{passport.name} for {passport.target}",
+        ledger=ledger.to_json(),
+        passport=tried.passport.to_json(),
+        profile=profile.to_json(),
+    )
+    return write_bundle(options.out, {**files, REPORT_FILE: report.encode()}, passport, ledger)
+
+
+def make_passport(
+    options: BuildOptions, checkpoint: Checkpoint, network: AcfNetwork, store: ScaleStore | None
+) -> Passport:
+    """What the bundle will say of itself; its files are filled in when it is written."""
+    config = network.config
+    return Passport(
+        network=config.name,
+        scale=config.scale,
+        precision=options.precision,
+        backend="onnxruntime",
+        target=options.target,
+        runtime="onnxruntime",
+        runtime_version=onnxruntime.__version__,
+        weights_sha256=checkpoint.sha256,
+        source_command=options.command,
+        created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        acf_edge_version=acf_edge.__version__,
+        calibration_sha256=store.sha256 if store else None,
+        notes=(
+            f"any size; sides that are no multiple of {config.alignment} are padded in the graph",
+        ),
+    )
