@@ -23,11 +23,13 @@ def motion_trajectory(
         length: arc length in pixels of the image that is to be blurred; >= 0.
         curvature: total turn over the arc in radians; 0 is a straight line.
         angle: direction at mid-exposure in radians.
-        samples: points along the arc.
+        samples: points along the arc, at least; a long arc gets two a pixel, so that its
+            kernel is a line and not a row of dots.
 
     Returns:
-        ``(samples, 2)`` float64, columns x and y in pixels.
+        ``(n, 2)`` float64, n >= ``samples``, columns x and y in pixels; the mean is the origin.
     """
+    samples = max(samples, int(np.ceil(2.0 * length)))
     along = (np.arange(samples) + 0.5) / samples - 0.5
     heading = angle + curvature * along
     step = length / samples
@@ -46,8 +48,11 @@ def trajectory_kernel(path: npt.NDArray[np.float64]) -> FloatArray:
         path: ``(n, 2)`` positions (x, y) in pixels around the origin.
 
     Returns:
-        ``(k, k)`` float32, k odd, sum 1.
+        ``(k, k)`` float32, k odd, sum 1; its middle is the origin. ``(1, 1)`` for a point
+        that stays there.
     """
+    # The 1e-9 take rounding errors of the trajectory for what they are: without them a
+    # coordinate of 1 + 1e-16 would widen the kernel by a ring of zeros.
     radius = max(int(np.ceil(np.abs(path).max() - 1e-9)), 0)
     size = 2 * radius + 1
     kernel = np.zeros((size + 1, size + 1))
@@ -66,19 +71,24 @@ def trajectory_kernel(path: npt.NDArray[np.float64]) -> FloatArray:
 def draw_motion_kernel(
     rng: np.random.Generator, length: tuple[float, float], curvature: float
 ) -> FloatArray:
-    """Draw a motion kernel.
+    """Draw a motion kernel; the direction is uniform over the half circle.
 
     Args:
         rng: the source of chance; the same state gives the same kernel.
         length: bounds of the uniform arc length in pixels, ``0 <= low <= high``.
-        curvature: bound of the uniform total turn in radians (either sign).
+        curvature: bound of the uniform total turn in radians (either sign), >= 0.
+
+    Returns:
+        ``(k, k)`` float32, k odd, sum 1.
 
     Raises:
-        InputError: bounds that are negative or out of order.
+        InputError: bounds that are negative, out of order or not finite.
     """
     low, high = length
-    if not 0 <= low <= high:
+    if not 0 <= low <= high < np.inf:
         raise InputError(f"Blur length {low}..{high} is not a range.", "Give 0 <= low <= high.")
+    if not 0 <= curvature < np.inf:
+        raise InputError(f"Blur curvature {curvature} is no bound.", "Give a number >= 0.")
     drawn = float(rng.uniform(low, high))
     turn = float(rng.uniform(-curvature, curvature))
     angle = float(rng.uniform(0.0, np.pi))
@@ -86,7 +96,15 @@ def draw_motion_kernel(
 
 
 def apply_kernel(image: npt.NDArray[np.uint8] | FloatArray, kernel: FloatArray) -> FloatArray:
-    """Convolve a ``(H, W, 3)`` picture with a kernel; edges mirrored, float32 out."""
+    """Convolve a picture with a kernel; edges are mirrored.
+
+    Args:
+        image: ``(H, W, 3)`` uint8 or float32, code values 0..255.
+        kernel: ``(k, k)`` float32, k odd, sum 1.
+
+    Returns:
+        ``(H, W, 3)`` float32 in the same unit.
+    """
     if kernel.size == 1:
         return image.astype(np.float32)
     # cv2.filter2D correlates; the kernel is turned so that this is a convolution.

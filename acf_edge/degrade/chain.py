@@ -34,16 +34,28 @@ class DegradationStages:
 
 
 def seed_from_name(name: str) -> int:
-    """A seed in 0..2**32-1 from a file's name, the same on every machine (CRC-32)."""
-    return zlib.crc32(name.encode("utf-8"))
+    """A seed in 0..2**32-1 from a file's name, the same on every machine.
+
+    CRC-32 of the name in UTF-8; bytes of a name that are no UTF-8 count as they are.
+    """
+    return zlib.crc32(name.encode("utf-8", "surrogateescape"))
 
 
 def mod_crop(image: Uint8Image, scale: int) -> Uint8Image:
     """Cut the bottom and right edge so that both sides are multiples of ``scale``.
 
+    Args:
+        image: ``(H, W, 3)`` uint8.
+        scale: >= 1.
+
+    Returns:
+        A view of ``(H // scale * scale, W // scale * scale, 3)``.
+
     Raises:
-        InputError: nothing would be left.
+        InputError: nothing would be left, or a scale below 1.
     """
+    if scale < 1:
+        raise InputError(f"Nothing can be cut to multiples of {scale}.", "Scales start at 1.")
     height, width = image.shape[0] // scale * scale, image.shape[1] // scale * scale
     if height == 0 or width == 0:
         raise InputError(
@@ -54,7 +66,21 @@ def mod_crop(image: Uint8Image, scale: int) -> Uint8Image:
 
 
 def jpeg_roundtrip(image: Uint8Image, quality: int, full_chroma: bool = False) -> Uint8Image:
-    """Encode and decode ``(H, W, 3)`` uint8 RGB with libjpeg at ``quality`` (1..100)."""
+    """Encode and decode a picture with libjpeg.
+
+    Args:
+        image: ``(H, W, 3)`` uint8 RGB, sides up to 65500.
+        quality: 1..100.
+        full_chroma: keep the colours' resolution (4:4:4); else it is halved (4:2:0).
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB.
+
+    Raises:
+        InputError: another quality.
+    """
+    if not 1 <= quality <= 100:
+        raise InputError(f"JPEG quality {quality} is none of libjpeg's.", "Give 1 to 100.")
     sampling = (
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
         if full_chroma
@@ -73,7 +99,18 @@ def jpeg_roundtrip(image: Uint8Image, quality: int, full_chroma: bool = False) -
 
 
 def add_noise(image: FloatArray, rng: np.random.Generator, shot: float, read: float) -> FloatArray:
-    """Add sensor noise of variance ``shot**2 * value / 255 + read**2`` (code values)."""
+    """Add sensor noise of variance ``shot**2 * value / 255 + read**2``.
+
+    Args:
+        image: float32, code values 0..255, any shape.
+        rng: the source of chance; nothing is drawn where there is no noise.
+        shot: standard deviation at white of the part that grows with light, in code values.
+        read: standard deviation of the constant part, in code values.
+
+    Returns:
+        float32 of the same shape, neither rounded nor clipped; ``image`` itself where both
+        are 0.
+    """
     if shot <= 0 and read <= 0:
         return image
     variance = shot * shot * np.clip(image, 0.0, 255.0) / 255.0 + read * read
@@ -89,7 +126,10 @@ def degrade_stages(image: Uint8Image, recipe: Recipe, scale: int, seed: int) -> 
         image: ``(H, W, 3)`` uint8 RGB, full resolution; cut to a multiple of ``scale``.
         recipe: what is done and how strongly.
         scale: the factor of the down-sampling, >= 1.
-        seed: the same seed, recipe and picture give the same result.
+        seed: >= 0; the same seed, recipe and picture give the same result.
+
+    Raises:
+        InputError: the picture is too small for the scale.
     """
     image = mod_crop(image, scale)
     rng = np.random.default_rng(seed)
@@ -109,7 +149,16 @@ def degrade_stages(image: Uint8Image, recipe: Recipe, scale: int, seed: int) -> 
 
 
 def compress(image: Uint8Image, recipe: Recipe, rng: np.random.Generator) -> Uint8Image:
-    """The codec of the recipe, its strength drawn from ``rng``."""
+    """Put a picture through the recipe's codec, its strength drawn from ``rng``.
+
+    Args:
+        image: ``(H, W, 3)`` uint8 RGB.
+        recipe: gives the codec and its range.
+        rng: the source of chance.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB; ``image`` itself where the recipe has no codec.
+    """
     codec = recipe.codec
     if codec == "mixed":
         codec = "jpeg" if rng.random() < 0.5 else "h264"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -9,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from acf_edge.errors import InputError
+from acf_edge.files import explain_os_error
 from acf_edge.resources import data_folder
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+TURN = 2 * math.pi
+"""The largest curvature: a full circle."""
 
 
 @dataclass(frozen=True)
@@ -25,16 +31,17 @@ class Recipe:
 
     Attributes:
         name: what tables and ledgers call it.
-        blur_length: arc length of the motion in pixels of the full-resolution image.
-        blur_curvature: bound of the total turn of the trajectory in radians.
+        blur_length: arc length of the motion in pixels of the full-resolution image, 0..200.
+        blur_curvature: bound of the total turn of the trajectory in radians, 0..2 pi.
         down: ``"bicubic"`` (antialiased, a = -0.5), ``"area"``, or ``"mixed"`` (drawn).
-        noise_shot: standard deviation, in code values, of the signal-dependent noise at white.
-        noise_read: standard deviation, in code values, of the constant noise.
+        noise_shot: standard deviation, in code values, of the signal-dependent noise at
+            white, 0..128.
+        noise_read: standard deviation, in code values, of the constant noise, 0..128.
         codec: ``"none"``, ``"jpeg"``, ``"h264"`` or ``"mixed"`` (jpeg or h264, drawn).
-        jpeg_quality: 1..100 as libjpeg counts.
-        jpeg_444: probability of full chroma resolution; else 4:2:0.
-        h264_crf: 0..51 as x264 counts.
-        h264_preset: the x264 preset.
+        jpeg_quality: 1..100 as libjpeg counts, integers.
+        jpeg_444: probability of full chroma resolution, 0..1; else 4:2:0.
+        h264_crf: 0..51 as x264 counts, integers.
+        h264_preset: one of :data:`acf_edge.degrade.video.PRESETS`.
     """
 
     name: str
@@ -53,9 +60,9 @@ class Recipe:
         """The same recipe, milder: blur, noise and compression shrink to ``difficulty``.
 
         Args:
-            difficulty: 0 (hardly degraded) to 1 (this recipe). The upper bounds of
-                blur and noise shrink in proportion; the worst JPEG quality and CRF move
-                towards the best of their range.
+            difficulty: 0 (hardly degraded) to 1 (this recipe); beyond, as at the nearer end.
+                The bounds of blur and noise shrink in proportion; the worst JPEG quality
+                and CRF move towards the best of their range.
         """
         d = min(max(difficulty, 0.0), 1.0)
 
@@ -84,6 +91,9 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str | Path) -> Recipe:
     """Read a recipe by its name (``"acf-std"``) or from a TOML file.
 
+    Args:
+        name: the stem of a file in ``calibration/``, or a path that ends in ``.toml``.
+
     Raises:
         InputError: no such recipe, or a key, a type or a range that is wrong.
     """
@@ -95,13 +105,21 @@ def load_recipe(name: str | Path) -> Recipe:
                 f"There is no recipe '{name}'.",
                 f"There are: {', '.join(recipe_names())}; or give the path of a .toml file.",
             )
+    return recipe_from_table(read_toml(path), path.stem, str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        InputError: missing, unreadable, or not TOML in UTF-8; in one line.
+    """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(
-            f"The recipe '{path}' cannot be read: {error}.", "Mend the file."
-        ) from None
-    return recipe_from_table(table, path.stem, str(path))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise explain_os_error(error, path) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"'{path}' is no TOML: {error}.", "Mend the file.") from None
 
 
 def recipe_from_table(table: Mapping[str, Any], name: str, where: str) -> Recipe:
@@ -131,32 +149,50 @@ def recipe_from_table(table: Mapping[str, Any], name: str, where: str) -> Recipe
 
 
 def _check(recipe: Recipe, where: str) -> None:
-    bounds = {
-        "blur_length": (recipe.blur_length, 0.0, 200.0),
-        "noise_shot": (recipe.noise_shot, 0.0, 128.0),
-        "noise_read": (recipe.noise_read, 0.0, 128.0),
-        "jpeg_quality": (recipe.jpeg_quality, 1, 100),
-        "h264_crf": (recipe.h264_crf, 0, 51),
-    }
-    for key, (pair, low, high) in bounds.items():
-        numbers = isinstance(pair, tuple) and len(pair) == 2
-        numbers = numbers and all(
-            isinstance(v, int | float) and not isinstance(v, bool) for v in pair
-        )
-        if not numbers or not low <= pair[0] <= pair[1] <= high:
-            raise InputError(
-                f"{where}: '{key}' is {list(pair) if isinstance(pair, tuple) else pair}.",
-                f"Give two numbers [low, high] between {low} and {high}.",
-            )
+    if not isinstance(recipe.name, str) or not recipe.name:
+        raise InputError(f"{where}: 'name' is {recipe.name!r}.", "Give a word.")
+    # 200 pixels and 128 codes leave nothing to be recognised: beyond, it is a slip of the pen.
+    _pair(where, "blur_length", recipe.blur_length, 0, 200)
+    _pair(where, "noise_shot", recipe.noise_shot, 0, 128)
+    _pair(where, "noise_read", recipe.noise_read, 0, 128)
+    _pair(where, "jpeg_quality", recipe.jpeg_quality, 1, 100, whole=True)
+    _pair(where, "h264_crf", recipe.h264_crf, 0, 51, whole=True)
+    limits = {"blur_curvature": (recipe.blur_curvature, TURN), "jpeg_444": (recipe.jpeg_444, 1.0)}
+    for key, (number, high) in limits.items():
+        if not is_number(number) or not 0 <= number <= high:
+            raise InputError(f"{where}: '{key}' is {number!r}.", f"Give a number in 0..{high:.4g}.")
     choices = {
         "down": (recipe.down, ("bicubic", "area", "mixed")),
         "codec": (recipe.codec, ("none", "jpeg", "h264", "mixed")),
+        "h264_preset": (recipe.h264_preset, _presets(recipe.h264_preset)),
     }
     for key, (value, allowed) in choices.items():
         if value not in allowed:
             raise InputError(
-                f"{where}: '{key}' is '{value}'.", f"Give one of: {', '.join(allowed)}."
+                f"{where}: '{key}' is {value!r}.", f"Give one of: {', '.join(allowed)}."
             )
-    for key, number in (("blur_curvature", recipe.blur_curvature), ("jpeg_444", recipe.jpeg_444)):
-        if not isinstance(number, int | float) or number < 0:
-            raise InputError(f"{where}: '{key}' is {number!r}.", "Give a number >= 0.")
+
+
+def _pair(where: str, key: str, pair: Any, low: int, high: int, whole: bool = False) -> None:
+    kind = "integers" if whole else "numbers"
+    right = isinstance(pair, tuple) and len(pair) == 2
+    right = right and all(is_number(v) and (isinstance(v, int) or not whole) for v in pair)
+    if not right or not low <= pair[0] <= pair[1] <= high:
+        raise InputError(
+            f"{where}: '{key}' is {list(pair) if isinstance(pair, tuple) else pair!r}.",
+            f"Give two {kind} [low, high] between {low} and {high}.",
+        )
+
+
+def is_number(value: object) -> bool:
+    """An integer or a finite float; TOML's ``true``, ``nan`` and ``inf`` are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _presets(preset: object) -> tuple[str, ...]:
+    if preset == Recipe.h264_preset:
+        return (Recipe.h264_preset,)
+    # Imported here: the room of the video codec is heavy, and itself imports this module.
+    from acf_edge.degrade.video import PRESETS
+
+    return PRESETS

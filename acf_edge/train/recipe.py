@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from acf_edge.degrade import load_recipe
+from acf_edge.degrade.recipe import is_number, read_toml
 from acf_edge.errors import InputError
 from acf_edge.model.config import AcfConfig, config_named
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
 
@@ -26,11 +21,12 @@ class Stage:
 
     Attributes:
         name: what the log calls it.
-        steps: optimizer steps.
-        mix: degradation recipes and their shares, e.g. ``(("acf-std", 0.9), ("clean", 0.1))``.
+        steps: optimizer steps, >= 1.
+        mix: degradation recipes and their shares, e.g. ``(("acf-std", 0.9), ("clean", 0.1))``;
+            shares are above 0 and need not sum to 1.
         difficulty: at the stage's start and end, 0..1; see ``Recipe.scaled``.
-        auxiliary: weight of the auxiliary tasks at the stage's start and end.
-        loss: ``"l1"`` or ``"mse"``, on RGB.
+        auxiliary: weight of the auxiliary tasks at the stage's start and end, >= 0.
+        loss: ``"l1"`` or ``"mse"``, on RGB in 0..1.
     """
 
     name: str
@@ -46,14 +42,16 @@ class TrainRecipe:
     """A whole training run.
 
     Attributes:
+        name: what the provenance calls it.
         network: a size of :data:`acf_edge.model.config.SIZES`.
         scale: 2 or 4.
         seed: of the initial weights, the patches and the degradations.
-        patch: side of the square input patches in low-resolution pixels.
-        batch: patches per step.
-        rate: peak learning rate (Adam); cosine to ``rate / 100`` over all stages.
+        patch: side of the square input patches in low-resolution pixels, 8..1024.
+        batch: patches per step, 1..4096.
+        rate: peak learning rate (Adam), above 0, up to 1; cosine to ``rate / 100`` over all
+            stages.
         warmup: steps of linear warm-up.
-        ema: decay of the weights' moving average, which is what is kept.
+        ema: decay of the weights' moving average, 0..0.999999; the average is what is kept.
         refresh: steps after which all pictures are degraded anew.
         stages: the curriculum.
     """
@@ -109,11 +107,7 @@ def load_train_recipe(name: str | Path) -> TrainRecipe:
                 f"There is no training recipe '{name}'.",
                 f"There are: {known}; or give the path of a .toml file.",
             )
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"The recipe '{path}' cannot be read: {error}.", "Mend it.") from None
-    return _recipe(table, path)
+    return _recipe(read_toml(path), path)
 
 
 def _recipe(table: Mapping[str, Any], path: Path) -> TrainRecipe:
@@ -124,20 +118,18 @@ def _recipe(table: Mapping[str, Any], path: Path) -> TrainRecipe:
     values["stages"] = tuple(_stage(row, path) for row in stages)
     values.setdefault("name", path.stem)
     _same_keys(values, TrainRecipe, path, optional=())
-    numbers: dict[str, tuple[Any, float, float]] = {
-        "seed": (int, 0, 2**63 - 1),
-        "patch": (int, 8, 1024),
-        "batch": (int, 1, 4096),
-        "rate": ((int, float), 1e-9, 1.0),
-        "warmup": (int, 0, 10**9),
-        "ema": ((int, float), 0.0, 0.999999),
-        "refresh": (int, 1, 10**9),
-    }
-    for key, (kind, low, high) in numbers.items():
-        value = values[key]
-        right = isinstance(value, kind) and not isinstance(value, bool)
-        if not right or not low <= float(value) <= high:
-            raise InputError(f"{path}: '{key}' is {value!r}.", f"Give a number in {low}..{high}.")
+    for key in ("name", "network"):
+        if not isinstance(values[key], str) or not values[key]:
+            raise InputError(f"{path}: '{key}' is {values[key]!r}.", "Give a word.")
+    # The bounds keep out slips of the pen; below 8 pixels a patch has no room for a codec block.
+    _number(path, values, "scale", 2, 4)
+    _number(path, values, "seed", 0, 2**63 - 1)
+    _number(path, values, "patch", 8, 1024)
+    _number(path, values, "batch", 1, 4096)
+    _number(path, values, "rate", 1e-9, 1.0, whole=False)
+    _number(path, values, "warmup", 0, 10**9)
+    _number(path, values, "ema", 0.0, 0.999999, whole=False)
+    _number(path, values, "refresh", 1, 10**9)
     recipe = TrainRecipe(**values)
     if recipe.patch % recipe.config.alignment:
         raise InputError(
@@ -147,28 +139,47 @@ def _recipe(table: Mapping[str, Any], path: Path) -> TrainRecipe:
     return recipe
 
 
+def _number(
+    path: Path,
+    table: Mapping[str, Any],
+    key: str,
+    low: float,
+    high: float,
+    whole: bool = True,
+) -> None:
+    value = table[key]
+    right = is_number(value) and (isinstance(value, int) or not whole)
+    if not right or not low <= value <= high:
+        kind = "an integer" if whole else "a number"
+        raise InputError(f"{path}: '{key}' is {value!r}.", f"Give {kind} in {low}..{high}.")
+
+
 def _stage(table: Any, path: Path) -> Stage:
     if not isinstance(table, dict):
         raise InputError(f"{path}: a stage is no table.", "Write [[stages]].")
     _same_keys(table, Stage, path, optional=("difficulty", "auxiliary", "loss"))
     values = dict(table)
-    for key in ("difficulty", "auxiliary"):
+    if not isinstance(values["name"], str):
+        raise InputError(f"{path}: a stage's 'name' is {values['name']!r}.", "Give a word.")
+    _number(path, values, "steps", 1, 10**9)
+    # An auxiliary weight above 1000 drowns the task itself; a difficulty is a share.
+    for key, high in (("difficulty", 1.0), ("auxiliary", 1000.0)):
         if key in values:
             pair = values[key]
             right = isinstance(pair, list) and len(pair) == 2
-            if not right or not all(isinstance(v, int | float) and v >= 0 for v in pair):
-                raise InputError(f"{path}: '{key}' is {pair!r}.", "Give two numbers >= 0.")
+            if not right or not all(is_number(v) and 0 <= v <= high for v in pair):
+                raise InputError(
+                    f"{path}: '{key}' is {pair!r}.", f"Give two numbers in 0..{high:g}."
+                )
             values[key] = (float(pair[0]), float(pair[1]))
     mix = values["mix"]
     if not isinstance(mix, dict) or not mix:
         raise InputError(f"{path}: 'mix' is {mix!r}.", "Give {recipe = share, ...}.")
     for name, share in mix.items():
         load_recipe(name)
-        if not isinstance(share, int | float) or share <= 0:
+        if not is_number(share) or share <= 0:
             raise InputError(f"{path}: the share of '{name}' is {share!r}.", "Give a number > 0.")
     values["mix"] = tuple((name, float(share)) for name, share in mix.items())
-    if not isinstance(values["steps"], int) or values["steps"] < 1:
-        raise InputError(f"{path}: 'steps' is {values['steps']!r}.", "Give an integer >= 1.")
     if values.get("loss", "l1") not in ("l1", "mse"):
         raise InputError(f"{path}: 'loss' is {values['loss']!r}.", "Give l1 or mse.")
     return Stage(**values)
