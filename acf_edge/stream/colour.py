@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
+from av.codec.context import CodecContext
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
@@ -66,14 +69,17 @@ def _primaries_by_size(width: int, height: int) -> int:
     return _BT709
 
 
-def tags_of(frame: VideoFrame) -> Colour:
-    """What the decoder says about a frame, untouched."""
+def tags_of(frame: VideoFrame, context: VideoCodecContext) -> Colour:
+    """What the decoder says about a frame, untouched.
+
+    PyAV 16 tells primaries and transfer of the codec context only.
+    """
     full = frame.format.name.startswith("yuvj")
     return Colour(
         matrix=int(frame.colorspace),
         range=RANGE_FULL if full else int(frame.color_range),
-        primaries=int(frame.color_primaries),
-        transfer=int(frame.color_trc),
+        primaries=int(getattr(frame, "color_primaries", context.color_primaries)),
+        transfer=int(getattr(frame, "color_trc", context.color_trc)),
     )
 
 
@@ -162,20 +168,60 @@ def decode_rgb(
     return np.ascontiguousarray(rgb.to_ndarray(), dtype=np.uint8)
 
 
-def encode_yuv(
-    reformatter: VideoReformatter, pixels: Uint8Image, colour: Colour, pixel_format: str
-) -> VideoFrame:
-    """Turn ``(H, W, 3)`` uint8 RGB into a frame of ``pixel_format`` with ``colour``'s matrix."""
-    matrix = _SWSCALE[colour.matrix]
-    return reformatter.reformat(
-        VideoFrame.from_ndarray(pixels, format="rgb24"),
-        format=pixel_format,
-        src_colorspace=_rgb_side(matrix),
-        dst_colorspace=matrix,
-        src_color_range=RANGE_FULL,
-        dst_color_range=colour.range,
-        interpolation=_QUALITY,
-    )
+class YuvWriter:
+    """Turns RGB pictures of one size into frames for an encoder.
+
+    Args:
+        width: pixels.
+        height: pixels.
+        colour: matrix and range to write.
+        pixel_format: of the frames, e.g. ``"yuv420p"``.
+    """
+
+    def __init__(self, width: int, height: int, colour: Colour, pixel_format: str) -> None:
+        self._colour = colour
+        self._pixel_format = pixel_format
+        self._reformatter = VideoReformatter()
+        self._canvas = _left_sited().reformat(width=width, height=height, format="rgb24")
+
+    def convert(self, pixels: Uint8Image) -> VideoFrame:
+        """Return ``(H, W, 3)`` uint8 RGB as a new frame without times."""
+        plane = self._canvas.planes[0]
+        whole = np.frombuffer(memoryview(plane), np.uint8)
+        rows = whole[: plane.line_size * self._canvas.height]
+        rows = rows.reshape(self._canvas.height, plane.line_size)
+        rows[:, : 3 * self._canvas.width] = pixels.reshape(self._canvas.height, -1)
+        matrix = _SWSCALE[self._colour.matrix]
+        frame = self._reformatter.reformat(
+            self._canvas,
+            format=self._pixel_format,
+            src_colorspace=_rgb_side(matrix),
+            dst_colorspace=matrix,
+            src_color_range=RANGE_FULL,
+            dst_color_range=self._colour.range,
+            interpolation=_QUALITY,
+        )
+        frame.pict_type = 0  # the canvas was a key frame once; the encoder decides anew
+        return frame
+
+
+def _left_sited() -> VideoFrame:
+    """A frame that says its chroma lies on the even columns, as H.264 and VP9 mean it.
+
+    Left alone, swscale writes chroma between the columns, half a pixel off. The
+    property cannot be set from Python, but it is handed down from frame to frame
+    and MPEG-4 decoders set it: so one tiny frame takes that way.
+    """
+    encoder = CodecContext.create("mpeg4", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = 16, 16, "yuv420p"
+    encoder.time_base = Fraction(1, 25)
+    blank = VideoFrame(16, 16, "yuv420p")
+    blank.pts = 0
+    decoder = CodecContext.create("mpeg4", "r")
+    frames: list[VideoFrame] = []
+    for packet in [*encoder.encode(blank), *encoder.encode(None), None]:
+        frames += decoder.decode(packet)
+    return frames[0]
 
 
 @dataclass(frozen=True, slots=True)

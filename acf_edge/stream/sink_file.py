@@ -11,12 +11,11 @@ import av
 from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Stream
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from acf_edge.errors import InputError
 from acf_edge.files import explain_os_error
-from acf_edge.stream.colour import Colour, encode_yuv
+from acf_edge.stream.colour import Colour, YuvWriter
 from acf_edge.stream.frame import Frame
 from acf_edge.stream.source_file import FileSource
 
@@ -107,9 +106,9 @@ class FileSink:
         self.notes: list[str] = []
         self._target = target
         self._colour = colour
-        self._reformatter = VideoReformatter()
         self._durations: dict[int, int] = {}
         self._copies: dict[int, Stream] = {}
+        self._last_dts: dict[int, int] = {}
         format_name = check_video_suffix(target)
         self._edits = format_name in ("mp4", "mov")
         self._end = 0
@@ -122,6 +121,8 @@ class FileSink:
         codec = "libvpx-vp9" if format_name == "webm" else "libx264"
         try:
             self.video = self._add_video(codec, source, size, options)
+            pixel_format = str(self.video.codec_context.pix_fmt)
+            self._writer = YuvWriter(*size, colour, pixel_format)
             self._add_copies(source, format_name, options)
             self._copy_metadata(source)
         except BaseException:
@@ -232,18 +233,28 @@ class FileSink:
             if isinstance(item, Frame):
                 self._write_frame(item)
             else:
-                item.stream = self._copies[item.stream.index]
-                self._container.mux(item)
+                self._copy(item)
         except FFmpegError as error:
             raise self._explain(error) from error
 
+    def _copy(self, packet: Packet[Stream]) -> None:
+        index = packet.stream.index
+        # Muxers refuse a packet that does not come after the one before it.
+        if packet.dts is None:
+            packet.dts = packet.pts
+        last = self._last_dts.get(index)
+        if last is not None and packet.dts is not None and packet.dts <= last:
+            packet.dts = last + 1
+            packet.pts = packet.dts if packet.pts is None else max(packet.pts, packet.dts)
+        if packet.dts is not None:
+            self._last_dts[index] = packet.dts
+        packet.stream = self._copies[index]
+        self._container.mux(packet)
+
     def _write_frame(self, frame: Frame) -> None:
-        picture = encode_yuv(
-            self._reformatter, frame.pixels, self._colour, str(self.video.codec_context.pix_fmt)
-        )
+        picture = self._writer.convert(frame.pixels)
         picture.pts = frame.pts
         picture.time_base = frame.time_base
-        picture.pict_type = 0  # the encoder decides what becomes a key frame
         self._durations[frame.pts] = frame.duration
         self._end = frame.pts + frame.duration
         self._mux(self.video.encode(picture))
@@ -295,7 +306,8 @@ class FileSink:
 
 def _muxer_options(format_name: str, ticks: int) -> dict[str, str]:
     if format_name not in ("mp4", "mov"):
-        return {}
+        # AAC starts before zero; shifting that to zero would shift every picture.
+        return {"avoid_negative_ts": "disabled"}
     # A late start is kept as an edit in movie time, which is milliseconds unless told.
     return {"movflags": "+faststart", "movie_timescale": str(min(max(ticks, 1000), 1_000_000))}
 

@@ -32,7 +32,11 @@ from acf_edge.stream.colour import (
 )
 from acf_edge.stream.frame import Frame
 from acf_edge.stream.integrity import Promise, read_promise
+from acf_edge.stream.timeline import Timeline
 
+# Containers that write their duration down; of others FFmpeg makes a guess.
+_EXACT_DURATION = frozenset({"mov", "mp4", "matroska", "webm", "avi"})
+_SLACK = Fraction(1, 2)
 _KEEP = "Run again with --keep-damaged to enhance what is left of it."
 
 
@@ -88,6 +92,7 @@ class FileSource:
         self.report = SourceReport()
         self._keep_damaged = keep_damaged
         self._reformatter = VideoReformatter()
+        self._timeline = Timeline()
         self._last_pts: int | None = None
         self._wanted: frozenset[int] = frozenset()
         self.exhausted = False
@@ -182,15 +187,17 @@ class FileSource:
         report, notes = self.report, list(self.report.notes)
         if report.damage:
             notes.append(f"the input is damaged: {report.damage}")
+        if self._timeline.jumps:
+            notes.append(f"time leapt {self._timeline.jumps} times; the leaps were taken out")
         for count, what in (
-            (report.corrupt, "were marked as damaged by the decoder"),
-            (report.skipped, "could not be decoded"),
-            (report.untimed, "had no timestamp and follow the one before at the frame rate"),
-            (report.retimed, "had a timestamp that ran back and were put after the one before"),
-            (report.resized, "were of another size than the first and scaled to it"),
+            (report.corrupt, "marked as damaged by the decoder"),
+            (report.skipped, "not decodable"),
+            (report.untimed, "without a timestamp, put after the one before by the frame rate"),
+            (report.retimed, "with a timestamp that ran back, put after the one before"),
+            (report.resized, "of another size than the first, scaled to it"),
         ):
             if count:
-                notes.append(f"{count} frames {what}")
+                notes.append(f"{count} {'frame' if count == 1 else 'frames'} {what}")
         return notes
 
     def _read(self) -> Iterator[Frame | Packet[Stream]]:
@@ -199,11 +206,13 @@ class FileSource:
             try:
                 packet = next(packets, None)
             except FFmpegError as error:
-                self._damaged(f"reading stopped: {error.strerror}")
+                self._damaged(f"reading failed ({error.strerror})")
                 yield from self._decode(None)
                 return
             if packet is None:
+                self._check_end()
                 return
+            self._timeline.mend(packet)
             # A flushing packet knows its stream by this reference only.
             if packet.stream.index == self.video.index:
                 yield from self._decode(packet)
@@ -217,15 +226,27 @@ class FileSource:
             self.report.skipped += 1
             # Recordings that begin between two key frames start like this.
             if self.report.frames:
-                self._damaged(f"a picture cannot be decoded: {error.strerror}")
+                self._damaged(f"a picture cannot be decoded ({error.strerror})")
             return
         for frame in frames:
             yield self._frame(frame)
 
+    def _check_end(self) -> None:
+        """Damage inside a file can make a demuxer lose its way and end early."""
+        container = self.container
+        names = set(container.format.name.split(","))
+        if self._timeline.jumps or not container.duration or not names & _EXACT_DURATION:
+            return
+        announced = Fraction((container.start_time or 0) + container.duration, av.time_base)
+        gap = announced - self._timeline.end
+        if gap > max(_SLACK, announced / 50):
+            self._damaged(f"it ends {float(gap):.1f} s before its announced end")
+
     def _damaged(self, how: str) -> None:
         if not self._keep_damaged:
             raise InputError(
-                f"'{self.path}' is damaged: {self.report.frames} frames were readable, then {how}.",
+                f"'{self.path}' is damaged: {self.report.frames} frames were readable, "
+                f"then: {how}.",
                 _KEEP,
             )
         self.report.damage = self.report.damage or how
@@ -234,13 +255,15 @@ class FileSource:
         report = self.report
         if self._coded is None:
             self._coded = (raw.width, raw.height)
-            self.tags = tags_of(raw)
+            self.tags = tags_of(raw, self.video.codec_context)
             self._orientation = self._find_orientation(raw)
             self._note_format(raw)
         if (raw.width, raw.height) != self._coded:
             report.resized += 1
         report.corrupt += bool(raw.is_corrupt)
-        colour = resolve(tags_of(raw), raw.width, raw.height, rgb=raw.format.is_rgb)
+        colour = resolve(
+            tags_of(raw, self.video.codec_context), raw.width, raw.height, rgb=raw.format.is_rgb
+        )
         pixels = decode_rgb(self._reformatter, raw, colour, self._coded)
         frame = Frame(
             pixels=self._orientation.apply(pixels),
