@@ -63,7 +63,7 @@ def groups_of(config: AcfConfig) -> list[Group]:
     branch += [Slice("reconstruction.entry.weight", 1)]
     branch += _produces("sharing.deblur.up", 4) + _produces("sharing.deblur.stem")
     branch += [Slice("sharing.deblur.down.weight", 1)]
-    deblur = _produces("sharing.deblur.down") + [Slice("sharing.deblur.up.weight", 1)]
+    deblur = [*_produces("sharing.deblur.down"), Slice("sharing.deblur.up.weight", 1)]
     stream = _produces("reconstruction.entry")
     stream += [Slice("reconstruction.attention.spatial.weight", 1)]
     stream += [Slice("reconstruction.attention.squeeze_weight", 1)]

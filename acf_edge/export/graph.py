@@ -103,7 +103,15 @@ def trace_into(parts: GraphParts, module: nn.Module, source: str) -> str:
         InputError: the module uses an operation that cannot be exported.
     """
     tracer = _Tracer()
-    traced = tracer.trace(module)
+    try:
+        traced = tracer.trace(module)
+    except (fx.proxy.TraceError, TypeError) as error:
+        # Control flow or arithmetic that depends on a tensor's values or size.
+        words = " ".join(str(error).split())
+        raise InputError(
+            f"'{type(module).__name__}' cannot be traced: {words}.",
+            "Write its forward without branches that look at tensors.",
+        ) from None
     values: dict[fx.Node, str] = {}
     result = ""
     for node in traced.nodes:
@@ -114,11 +122,17 @@ def trace_into(parts: GraphParts, module: nn.Module, source: str) -> str:
             target = str(node.target)
             values[node] = parts.constant(target, _array(_attribute(module, target)))
         elif node.op == "call_module":
-            layer = module.get_submodule(str(node.target))
-            values[node] = _layer(parts, layer, str(node.target), [values[a] for a in node.args])  # type: ignore[index]
+            path = str(node.target)
+            layer = module.get_submodule(path)
+            inputs = [values[a] for a in node.args if isinstance(a, fx.Node)]
+            if node.kwargs or len(inputs) != 1 or len(node.args) != 1:
+                raise _cannot(path, type(layer).__name__)
+            values[node] = _layer(parts, layer, path, inputs)
         elif node.op == "call_function":
             values[node] = _function(parts, node, owner, values)
         elif node.op == "output":
+            if not isinstance(node.args[0], fx.Node):
+                raise _cannot(owner, "several results")
             result = values[node.args[0]]
         else:
             raise _cannot(owner, str(node.target))
@@ -150,6 +164,8 @@ def _layer(parts: GraphParts, layer: nn.Module, path: str, inputs: list[str]) ->
         return parts.add("Relu", path, inputs)
     if not isinstance(layer, nn.Conv2d) or layer.padding_mode != "zeros":
         raise _cannot(path, type(layer).__name__)
+    if isinstance(layer.padding, str):
+        raise _cannot(path, f"Conv2d with padding '{layer.padding}'")
     names = [*inputs, parts.constant(f"{path}.weight", _array(layer.weight))]
     if layer.bias is not None:
         names.append(parts.constant(f"{path}.bias", _array(layer.bias)))
@@ -166,22 +182,23 @@ def _layer(parts: GraphParts, layer: nn.Module, path: str, inputs: list[str]) ->
     )
 
 
-def _function(
-    parts: GraphParts, node: fx.Node, owner: str, values: dict[fx.Node, str]
-) -> str:
+def _function(parts: GraphParts, node: fx.Node, owner: str, values: dict[fx.Node, str]) -> str:
     def name(argument: Any) -> str:
         if not isinstance(argument, fx.Node):
             raise _cannot(owner, str(node.target))
         return values[argument]
 
     target, args = node.target, node.args
+    # An argument that is not looked at here would change the result silently.
+    count, known = _ARGUMENTS.get(target, (-1, ()))
+    if len(args) != count or set(node.kwargs) - set(known):
+        raise _cannot(owner, getattr(target, "__name__", str(target)))
     if target is torch.relu:
         return parts.add("Relu", owner, [name(args[0])])
     if target in (operator.add, torch.add):
         return parts.add("Add", owner, [name(args[0]), name(args[1])])
     if target is torch.cat:
-        rows = args[0]
-        axis = node.kwargs.get("dim", args[1] if len(args) > 1 else 0)
+        rows, axis = args[0], node.kwargs.get("dim", 0)
         assert isinstance(rows, list | tuple) and isinstance(axis, int)
         return parts.add("Concat", owner, [name(row) for row in rows], axis=axis)
     if target is functional.conv2d:
@@ -189,12 +206,21 @@ def _function(
         side = [stride, stride] if isinstance(stride, int) else list(stride)  # type: ignore[arg-type]
         return parts.add("Conv", owner, [name(args[0]), name(args[1])], strides=side)
     if target is depth_to_space:
-        return parts.add(
-            "DepthToSpace", owner, [name(args[0])], blocksize=args[1], mode="DCR"
-        )
+        return parts.add("DepthToSpace", owner, [name(args[0])], blocksize=args[1], mode="DCR")
     if target is junction_vote:
         inputs = [name(a) for a in args[:4]]
         return parts.add("JunctionVote", owner, inputs, DOMAIN, branches=args[4])
-    if target is channel_spatial_attention:
-        return parts.add("ChannelSpatialAttention", owner, [name(a) for a in args], DOMAIN)
-    raise _cannot(owner, getattr(target, "__name__", str(target)))
+    return parts.add("ChannelSpatialAttention", owner, [name(a) for a in args], DOMAIN)
+
+
+_ARGUMENTS: dict[Any, tuple[int, tuple[str, ...]]] = {
+    torch.relu: (1, ()),
+    operator.add: (2, ()),
+    torch.add: (2, ()),
+    torch.cat: (1, ("dim",)),
+    functional.conv2d: (2, ("stride",)),
+    depth_to_space: (2, ()),
+    junction_vote: (5, ()),
+    channel_spatial_attention: (6, ()),
+}
+"""What can be exported: the number of positional arguments, the names of the others."""

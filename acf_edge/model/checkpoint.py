@@ -58,7 +58,8 @@ def save_checkpoint(
         half: store float16 instead of float32.
 
     Raises:
-        InputError: another suffix, or a place that cannot be written.
+        InputError: another suffix, a place that cannot be written, or a tensor that is not
+            finite as stored (such a file could not be read again).
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -68,6 +69,12 @@ def save_checkpoint(
         name: tensor.detach().to("cpu", kind).contiguous()
         for name, tensor in network.state_dict().items()
     }
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(
+                f"Tensor '{name}' is not finite as {str(kind).removeprefix('torch.')}.",
+                "Train again." if kind is torch.float32 else "Store float32.",
+            )
     metadata = {
         "format": FORMAT,
         "config": json.dumps(network.config.to_json(), sort_keys=True),
@@ -99,8 +106,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         raise InputError(
             f"'{path}' is no known kind of checkpoint.", "Give a .safetensors, .pth or .pt file."
         )
-    network = AcfNetwork(config_from_json(table))
-    _fill(network, tensors, path)
+    network = _network(config_from_json(table), tensors, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Checkpoint(network.eval(), provenance, digest)
 
@@ -110,9 +116,11 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[
         with safe_open(path, framework="pt") as archive:
             metadata = archive.metadata() or {}
             tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    # Tensor types that this torch does not know come out as KeyError or AttributeError.
+    except (SafetensorError, OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        words = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise InputError(
-            f"'{path}' is no readable safetensors file: {error}.", "Fetch or train it again."
+            f"'{path}' is no readable safetensors file: {words}.", "Fetch or train it again."
         ) from None
     if metadata.get("format") != FORMAT:
         raise InputError(
@@ -129,7 +137,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[
 def _json(text: str, path: Path, what: str) -> dict[str, Any]:
     try:
         table = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         table = None
     if not isinstance(table, dict):
         raise InputError(f"'{path}': its {what} is no JSON table.", "Fetch or train it again.")
@@ -150,14 +158,18 @@ def _read_pickle(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, 
             f"'{path}' carries no ACF configuration.", "Use a .safetensors checkpoint."
         )
     state = content.get("state")
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()
+    ):
         raise InputError(f"'{path}' has no table 'state' of tensors.", "Save it again.")
     provenance = content.get("provenance", {})
     return dict(content["config"]), provenance if isinstance(provenance, dict) else {}, dict(state)
 
 
-def _fill(network: AcfNetwork, tensors: Mapping[str, Tensor], path: Path) -> None:
-    wanted = network.state_dict()
+def _network(config: AcfConfig, tensors: Mapping[str, Tensor], path: Path) -> AcfNetwork:
+    # A network without storage first: memory is taken only for what the file really holds.
+    with torch.device("meta"):
+        wanted = AcfNetwork(config).state_dict()
     missing, unknown = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
     if missing:
         raise InputError(
@@ -166,10 +178,16 @@ def _fill(network: AcfNetwork, tensors: Mapping[str, Tensor], path: Path) -> Non
         )
     if unknown:
         raise InputError(
-            f"'{path}' has an unknown tensor '{unknown[0]}'" + _more(unknown) + ".",
+            f"'{path}' has an unknown tensor {unknown[0][:100]!r}" + _more(unknown) + ".",
             "It belongs to another network.",
         )
     for name, tensor in tensors.items():
+        plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
+        if not plain or not tensor.is_floating_point():
+            raise InputError(
+                f"'{path}': tensor '{name}' is {tensor.dtype}, not plain floating point.",
+                "Save it again as float32.",
+            )
         if tensor.shape != wanted[name].shape:
             raise InputError(
                 f"'{path}': tensor '{name}' is {list(tensor.shape)}, "
@@ -178,7 +196,9 @@ def _fill(network: AcfNetwork, tensors: Mapping[str, Tensor], path: Path) -> Non
             )
         if not torch.isfinite(tensor.float()).all():
             raise InputError(f"'{path}': tensor '{name}' holds NaN or infinity.", "Train it again.")
+    network = AcfNetwork(config)
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    return network
 
 
 def _more(names: list[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -10,6 +12,13 @@ from acf_edge.errors import InputError
 
 CHANNEL_MULTIPLE = 16
 """Widths are multiples of this: what INT8 convolutions on CPUs and GPUs are built for."""
+MAX_WIDTH = 1024
+MAX_BLOCKS = 64
+"""Of residual blocks at one place."""
+MAX_DILATION = 64
+# A name becomes part of file names, graph names and lines of text.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_REMEDY = "Use a checkpoint of this package."
 
 
 @dataclass(frozen=True)
@@ -18,6 +27,9 @@ class AcfConfig:
 
     "Grid" is the resolution at which the branches work: the input divided by
     ``fold`` on each side (a space-to-depth that is part of the first convolutions).
+
+    Bounds (:data:`MAX_WIDTH`, :data:`MAX_BLOCKS`, :data:`MAX_DILATION`) keep a malformed
+    checkpoint from asking for the memory of a thousand networks.
 
     Attributes:
         name: family member, e.g. ``"acf-t"``.
@@ -48,20 +60,41 @@ class AcfConfig:
     voting: str = "sigmoid"
 
     def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise InputError(
+                f"Network name {_short(self.name)} is not usable.",
+                "Use at most 64 letters, digits, dots, dashes and underscores.",
+            )
         if self.scale not in (2, 4):
             raise InputError(f"Network scale {self.scale} is unknown.", "Scales are 2 and 4.")
         if self.fold not in (1, 2):
             raise InputError(f"Network fold {self.fold} is unknown.", "Folds are 1 and 2.")
         if self.voting != "sigmoid":
-            raise InputError(f"Voting '{self.voting}' is unknown.", "There is: sigmoid.")
+            raise InputError(f"Voting {_short(self.voting)} is unknown.", "There is: sigmoid.")
+        for what in ("artefact", "structure", "deblur_blocks", "trunk_blocks"):
+            count = len(getattr(self, what))
+            if count > MAX_BLOCKS:
+                raise InputError(
+                    f"Network depth {what} = {count} is too large.",
+                    f"There are at most {MAX_BLOCKS} blocks at one place.",
+                )
         for what, width in self._widths():
             if width < CHANNEL_MULTIPLE or width % CHANNEL_MULTIPLE:
                 raise InputError(
                     f"Network width {what} = {width} is no multiple of {CHANNEL_MULTIPLE}.",
                     f"Choose {CHANNEL_MULTIPLE}, {2 * CHANNEL_MULTIPLE}, ...",
                 )
-        if any(dilation < 1 for _, dilation in self.deblur_blocks):
-            raise InputError("A dilation is below 1.", "Dilations start at 1.")
+            if width > MAX_WIDTH:
+                raise InputError(
+                    f"Network width {what} = {width} is too large.",
+                    f"Widths end at {MAX_WIDTH}.",
+                )
+        for _, dilation in self.deblur_blocks:
+            if not 1 <= dilation <= MAX_DILATION:
+                raise InputError(
+                    f"A dilation in deblur_blocks is {dilation}.",
+                    f"Dilations are 1 to {MAX_DILATION}.",
+                )
 
     def _widths(self) -> list[tuple[str, int]]:
         rows = [("branch", self.branch), ("deblur", self.deblur), ("trunk", self.trunk)]
@@ -100,32 +133,59 @@ def config_from_json(table: Mapping[str, Any]) -> AcfConfig:
     """
     known = {field.name for field in fields(AcfConfig)}
     missing, unknown = known - set(table), set(table) - known
-    if missing or unknown:
-        wrong = f"lacks {sorted(missing)}" if missing else f"has unknown keys {sorted(unknown)}"
-        raise InputError(f"The network configuration {wrong}.", "Use a checkpoint of this package.")
+    if missing:
+        raise InputError(f"The network configuration lacks {sorted(missing)}.", _REMEDY)
+    if unknown:
+        rows = ", ".join(sorted(_short(key) for key in list(unknown)[:3]))
+        raise InputError(f"The network configuration has unknown keys: {rows}.", _REMEDY)
     values = dict(table)
-    try:
-        for key in ("scale", "fold", "branch", "deblur", "trunk", "squeeze"):
-            values[key] = _integer(values[key])
-        for key in ("artefact", "structure", "trunk_blocks"):
-            values[key] = tuple(_integer(v) for v in values[key])
-        values["deblur_blocks"] = tuple(
-            (_integer(width), _integer(dilation)) for width, dilation in values["deblur_blocks"]
-        )
-        if not isinstance(values["name"], str) or not isinstance(values["voting"], str):
-            raise TypeError("name and voting are strings")
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"The network configuration has a wrong type: {error}.",
-            "Use a checkpoint of this package.",
-        ) from None
+    for key in ("name", "voting"):
+        if not isinstance(values[key], str):
+            raise _wrong(key, values[key], "a string")
+    for key in ("scale", "fold", "branch", "deblur", "trunk", "squeeze"):
+        values[key] = _integer(key, values[key])
+    for key in ("artefact", "structure", "trunk_blocks"):
+        values[key] = tuple(_integer(key, width) for width in _list(key, values[key]))
+    blocks = []
+    for block in _list("deblur_blocks", values["deblur_blocks"]):
+        pair = [_integer("deblur_blocks", number) for number in _list("deblur_blocks", block)]
+        if len(pair) != 2:
+            raise _wrong("deblur_blocks", block, "a pair of width and dilation")
+        blocks.append((pair[0], pair[1]))
+    values["deblur_blocks"] = tuple(blocks)
     return AcfConfig(**values)
 
 
-def _integer(value: Any) -> int:
+def _integer(key: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{value!r} is no integer")
+        raise _wrong(key, value, "an integer")
+    if abs(value) > 2**31:
+        raise _wrong(key, value, "an integer of sane size")
     return value
+
+
+def _list(key: str, value: Any) -> list[Any] | tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise _wrong(key, value, "a list")
+    if len(value) > MAX_BLOCKS:
+        raise _wrong(key, value, f"a list of at most {MAX_BLOCKS}")
+    return value
+
+
+def _wrong(key: str, value: Any, wanted: str) -> InputError:
+    return InputError(
+        f"The network configuration's '{key}' is {_short(value)} where {wanted} is wanted.",
+        _REMEDY,
+    )
+
+
+def _short(value: Any) -> str:
+    """One line of bounded length, whatever a stranger's file holds."""
+    try:
+        text = reprlib.repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits
+        return f"a huge {type(value).__name__}"
+    return text if len(text) <= 40 else f"{text[:40]} ..."
 
 
 _TINY = AcfConfig(

@@ -59,7 +59,12 @@ def junction_vote_function(branches: int = 3) -> onnx.FunctionProto:
 
     Inputs and output as :func:`acf_edge.ops.reference.junction_vote`; the attribute
     ``branches`` tells kernels what the body has written out.
+
+    Raises:
+        ValueError: fewer than two branches.
     """
+    if branches < 2:
+        raise ValueError(f"{branches} branches have nothing to vote on")
     parts = [f"part{index}" for index in range(branches)]
     split = f"{', '.join(parts)} = Split<axis: int = 1, num_outputs: int = {branches}>(voted)"
     sums, total = [], parts[0]

@@ -46,6 +46,8 @@ def junction_vote(
     """
     x, e = np.asarray(features, np.float64), np.asarray(element_logits, np.float64)
     w, c = np.asarray(weight, np.float64), np.asarray(bias, np.float64)
+    if branches < 1:
+        raise ValueError(f"{branches} branches cannot vote")
     if x.ndim != 4 or x.shape != e.shape or x.shape[1] % branches:
         raise ValueError(f"features {x.shape} and element logits {e.shape} do not fit")
     if w.shape != (x.shape[1], x.shape[1]) or c.shape != (x.shape[1],):
@@ -94,9 +96,10 @@ def channel_spatial_attention(
         raise ValueError(f"features {x.shape} and spatial logits {s.shape} do not fit")
     if s.shape[0] != x.shape[0] or s.shape[2:] != x.shape[2:]:
         raise ValueError(f"features {x.shape} and spatial logits {s.shape} do not fit")
-    channels, hidden = x.shape[1], b1.shape[0]
-    if w1.shape != (hidden, channels) or w2.shape != (channels, hidden) or b2.shape != (channels,):
-        raise ValueError(f"weights {w1.shape}, {w2.shape} do not fit {channels} channels")
+    channels, hidden = x.shape[1], b1.size
+    found = (w1.shape, b1.shape, w2.shape, b2.shape)
+    if found != ((hidden, channels), (hidden,), (channels, hidden), (channels,)):
+        raise ValueError(f"weights and biases {found} do not fit {channels} channels")
     result = np.empty_like(x)
     for n in range(x.shape[0]):
         squeezed = np.maximum(w1 @ x[n].mean(axis=(1, 2)) + b1, 0.0)
