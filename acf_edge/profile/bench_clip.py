@@ -20,11 +20,11 @@ from acf_edge.errors import InputError
 from acf_edge.imaging.scenes import dead_leaves
 
 RATE: Final = 30
-_NOISE: Final = 2.0  # standard deviation in code values
+_NOISE: Final = 3.0  # standard deviation in code values
 # H.273's numbers for what the clip is tagged with, and swscale's for the same matrix.
 _BT601, _LIMITED, _BT601_SWSCALE = 6, 1, 5
 _SMALLEST: Final = 16
-_LARGEST: Final = 4096
+_LARGEST: Final = 2048
 _MARGIN: Final = 64  # pixels that the view wanders
 _PERIOD: Final = 4.0  # seconds for one way there and back
 
@@ -33,7 +33,7 @@ def check_clip_size(width: int, height: int) -> None:
     """Refuse sizes that an H.264 camera does not have.
 
     Raises:
-        InputError: an odd side, or one outside 16..4096.
+        InputError: an odd side, or one outside 16..2048.
     """
     if width % 2 or height % 2:
         raise InputError(
@@ -49,7 +49,7 @@ def check_clip_size(width: int, height: int) -> None:
 
 
 def camera_pictures(width: int, height: int, count: int) -> Iterator[Uint8Image]:
-    """Views of one scene along a smooth path, in steps that are no whole pixels.
+    """Views of a scene, something else moving before it, in steps that are no whole pixels.
 
     Args:
         width: of each view in pixels. ``height``: likewise.
@@ -58,17 +58,33 @@ def camera_pictures(width: int, height: int, count: int) -> Iterator[Uint8Image]
     Yields:
         ``(height, width, 3)`` uint8 RGB; the same ones every time.
     """
-    scene = dead_leaves(height + _MARGIN + 2, width + _MARGIN + 2, seed=1)
+    far, near = (_fine_scene(width + _MARGIN + 2, height + _MARGIN + 2, seed) for seed in (1, 2))
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     rng = np.random.default_rng(1)
     for index in range(count):
         angle = 2 * math.pi * index / (RATE * _PERIOD)
-        # The way down takes another time than the way across: the path does not repeat soon.
-        left = _MARGIN / 2 * (1 - math.cos(angle))
-        top = _MARGIN / 2 * (1 - math.cos(angle / math.sqrt(2)))
-        centre = (left + (width - 1) / 2, top + (height - 1) / 2)
-        view = cv2.getRectSubPix(scene, (width, height), centre)
+        view = _view(far, width, height, angle)
+        # What is near moves against the rest: one motion for all would be easy to encode.
+        across = (columns - width * (0.5 + 0.3 * math.sin(angle))) / (0.25 * width)
+        down = (rows - height * (0.5 + 0.2 * math.sin(1.7 * angle))) / (0.35 * height)
+        inside = (across * across + down * down < 1)[:, :, None]
+        view = np.where(inside, _view(near, width, height, -1.3 * angle), view)
         noise = rng.standard_normal((height, width, 1), dtype=np.float32) * np.float32(_NOISE)
         yield np.clip(np.rint(view + noise), 0, 255).astype(np.uint8)
+
+
+def _fine_scene(width: int, height: int, seed: int) -> Uint8Image:
+    """A scene drawn at twice its size: its texture is as fine as a camera's."""
+    scene = dead_leaves(2 * height, 2 * width, seed)
+    return np.asarray(cv2.resize(scene, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _view(scene: Uint8Image, width: int, height: int, angle: float) -> Uint8Image:
+    left = _MARGIN / 2 * (1 - math.cos(angle))
+    # The way down takes another time than the way across: the path does not repeat soon.
+    top = _MARGIN / 2 * (1 - math.cos(angle / math.sqrt(2)))
+    centre = (left + (width - 1) / 2, top + (height - 1) / 2)
+    return np.asarray(cv2.getRectSubPix(scene, (width, height), centre), np.uint8)
 
 
 def write_clip(path: Path, width: int, height: int, count: int) -> None:
@@ -85,7 +101,7 @@ def write_clip(path: Path, width: int, height: int, count: int) -> None:
     try:
         with av.open(f"file:{path}", "w", format="mp4") as container:
             stream = container.add_stream(
-                "libx264", rate=RATE, options={"preset": "veryfast", "crf": "26"}
+                "libx264", rate=RATE, options={"preset": "veryfast", "crf": "23"}
             )
             assert isinstance(stream, VideoStream)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"

@@ -63,7 +63,7 @@ class Throughput:
         return statistics.median(self.samples_fps)
 
     @property
-    def cores(self) -> float:
+    def cores_busy(self) -> float:
         """Cores kept busy: processor time over wall time, median of the runs.
 
         Engine threads that wait busily count, too.
@@ -79,7 +79,7 @@ class Throughput:
             "fps": self.fps,
             "fps_min": min(self.samples_fps),
             "fps_max": max(self.samples_fps),
-            "cores": self.cores,
+            "cores_busy": self.cores_busy,
             "seconds": list(self.seconds),
             "cpu_seconds": list(self.cpu_seconds),
         }
@@ -126,7 +126,7 @@ class FileBench:
 
         From the processor time that a frame takes in each stage alone.
         """
-        return self.cores / sum(one.cores / one.fps for one in self.throughputs[1:])
+        return self.cores / sum(one.cores_busy / one.fps for one in self.throughputs[1:])
 
     @property
     def bound(self) -> str:

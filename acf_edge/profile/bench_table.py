@@ -66,7 +66,7 @@ def _file(bench: FileBench, title: str) -> list[RenderableType]:
     for one in bench.throughputs:
         rates = (one.fps, min(one.samples_fps), max(one.samples_fps))
         cells = [f"{rate:.1f}" for rate in rates]
-        table.add_row(_WORDS[one.what], *cells, f"{one.cores:.2f}")
+        table.add_row(_WORDS[one.what], *cells, f"{one.cores_busy:.2f}")
     slowest = bench.slowest
     runs = len(bench.busy_seconds)
     cores = f"{bench.cores} core{'s' if bench.cores != 1 else ''}"
