@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from acf_edge.errors import InputError
@@ -81,7 +83,21 @@ def save_checkpoint(
         "provenance": json.dumps(dict(provenance), sort_keys=True),
     }
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        temporary.write_bytes(_in_order(save(tensors, metadata=metadata)))
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same file with its metadata sorted.
+
+    The library writes them in the order of a hash table that is seeded anew in every process;
+    equal networks shall give equal files, and so equal checksums.
+    """
+    (size,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + content[8 + size :]
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
@@ -118,7 +134,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[
             tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
     # Tensor types that this torch does not know come out as KeyError or AttributeError.
     except (SafetensorError, OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-        words = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        words = " ".join(str(error).split())[:160].rstrip(".") or type(error).__name__
         raise InputError(
             f"'{path}' is no readable safetensors file: {words}.", "Fetch or train it again."
         ) from None
@@ -146,7 +162,9 @@ def _json(text: str, path: Path, what: str) -> dict[str, Any]:
 
 def _read_pickle(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # torch raises many kinds here, and its text repeats advice to load unsafely.
         raise InputError(
