@@ -183,16 +183,18 @@ def _layer(parts: GraphParts, layer: nn.Module, path: str, inputs: list[str]) ->
 
 
 def _function(parts: GraphParts, node: fx.Node, owner: str, values: dict[fx.Node, str]) -> str:
+    target, args = node.target, node.args
+    called = getattr(target, "__name__", str(target))
+
     def name(argument: Any) -> str:
         if not isinstance(argument, fx.Node):
-            raise _cannot(owner, str(node.target))
+            raise _cannot(owner, called)
         return values[argument]
 
-    target, args = node.target, node.args
     # An argument that is not looked at here would change the result silently.
     count, known = _ARGUMENTS.get(target, (-1, ()))
     if len(args) != count or set(node.kwargs) - set(known):
-        raise _cannot(owner, getattr(target, "__name__", str(target)))
+        raise _cannot(owner, called)
     if target is torch.relu:
         return parts.add("Relu", owner, [name(args[0])])
     if target in (operator.add, torch.add):
