@@ -104,10 +104,10 @@ def resize(
     horizontal = resample_matrix(columns, width, kernel, antialias)
     flat = vertical @ data.reshape(rows, -1)
     if data.ndim == 2:
-        plane: FloatArray = flat @ horizontal.T
-        return plane
-    picture: FloatArray = horizontal @ flat.reshape(height, columns, -1)
-    return picture
+        plane = flat @ horizontal.T
+        return plane.astype(np.float32, copy=False)
+    picture = horizontal @ flat.reshape(height, columns, -1)
+    return picture.astype(np.float32, copy=False)
 
 
 def resize_bicubic(

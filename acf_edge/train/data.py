@@ -10,7 +10,11 @@ patches, however many processes there are.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acf_edge.degrade import degrade_stages, load_recipe, mod_crop
-from acf_edge.errors import InputError
+from acf_edge.errors import AcfError, InputError
 from acf_edge.imaging.files import list_images, read_image
 from acf_edge.train.recipe import TrainRecipe
 
@@ -51,37 +55,52 @@ def load_pictures(folder: Path, scale: int, patch: int, held_out: bool) -> list[
     Args:
         folder: of picture files.
         scale: the down-sampling factor to come.
-        patch: pictures that cannot hold one patch of this many low-resolution pixels are
-            left out.
+        patch: pictures that cannot hold one patch of this many low-resolution pixels a side
+            are left out.
         held_out: give the validation split instead of the training split.
 
+    Returns:
+        ``(H, W, 3)`` uint8 RGB each, in the order of their names.
+
     Raises:
-        InputError: an unreadable picture, or none that is large enough.
+        InputError: no such folder, an unreadable picture, or none that is large enough.
     """
     pictures = []
     for path in list_images(folder):
         if path.name.startswith(VALIDATION_PREFIX) == held_out:
-            picture = mod_crop(read_image(path), scale)
+            picture = read_image(path)
             if min(picture.shape[:2]) >= patch * scale:
-                pictures.append(picture)
+                pictures.append(mod_crop(picture, scale))
     if not pictures:
         split = "validation" if held_out else "training"
         raise InputError(
             f"'{folder}' has no {split} picture of at least {patch * scale} pixels a side.",
-            f"Validation pictures are those named {VALIDATION_PREFIX}*.",
+            f"Validation pictures are those named {VALIDATION_PREFIX}*, all others train.",
         )
     return pictures
 
 
 Chunk = list[tuple[Uint8Image, Uint8Image, Uint8Image]]
-"""Per picture: degraded, blurred, sharp."""
+"""Per picture: degraded, blurred, sharp; ``(H / scale, W / scale, 3)`` uint8 RGB each."""
 
-_pictures: list[Uint8Image] = []  # of the degrading process only
+_pictures: list[Uint8Image] = []  # of the degrading process only: a pool can keep them nowhere else
 
 
 def _start_worker(folder: str, scale: int, patch: int) -> None:
+    # Ctrl-C reaches the whole group of processes; what it means, the trainer decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     _pictures.extend(load_pictures(Path(folder), scale, patch, held_out=False))
+
+
+def _end_with_parent() -> None:
+    # A pool's process waits on a pipe whose other end it holds, too: without this it would
+    # outlive a trainer that was killed, with all pictures in memory.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _worker_chunk(recipe: TrainRecipe, number: int) -> Chunk:
@@ -89,7 +108,13 @@ def _worker_chunk(recipe: TrainRecipe, number: int) -> Chunk:
 
 
 def degrade_chunk(pictures: list[Uint8Image], recipe: TrainRecipe, number: int) -> Chunk:
-    """Degrade every picture once, as the curriculum stands when the chunk begins."""
+    """Degrade every picture once, as the curriculum stands when the chunk begins.
+
+    Args:
+        pictures: ``(H, W, 3)`` uint8 RGB, sides multiples of the recipe's scale.
+        recipe: gives seed, curriculum and scale.
+        number: of the chunk; its first step is ``number * recipe.refresh``.
+    """
     stage, done = recipe.at(number * recipe.refresh)
     difficulty = stage.difficulty[0] + (stage.difficulty[1] - stage.difficulty[0]) * done
     names = [name for name, _ in stage.mix]
@@ -105,7 +130,15 @@ def degrade_chunk(pictures: list[Uint8Image], recipe: TrainRecipe, number: int) 
 
 
 class Patches:
-    """The training set of one run; use as a context manager."""
+    """The training set of one run; use as a context manager.
+
+    Args:
+        folder: of sharp pictures, see :func:`load_pictures`.
+        recipe: what is drawn from them.
+
+    Raises:
+        InputError: no usable pictures.
+    """
 
     def __init__(self, folder: Path, recipe: TrainRecipe) -> None:
         self.recipe = recipe
@@ -124,18 +157,33 @@ class Patches:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # Python has a public way to end a pool's processes from 3.14 on; without one, leaving
+        # would wait until a chunk is done that nobody wants any more.
+        workers = list((getattr(self._pool, "_processes", None) or {}).values())
         self._pool.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.terminate()
 
     def _turn_to(self, number: int) -> None:
         if self._next is None or self._next[0] != number:
             self._next = (number, self._pool.submit(_worker_chunk, self.recipe, number))
-        self._chunk, self._number = self._next[1].result(), number
+        try:
+            self._chunk, self._number = self._next[1].result(), number
+        except BrokenProcessPool:
+            raise AcfError(
+                "The process that degrades the pictures ended before its time.",
+                "If memory ran out, give fewer or smaller pictures; then run again.",
+            ) from None
         following = number + 1
         if following * self.recipe.refresh < self.recipe.steps:
             self._next = (following, self._pool.submit(_worker_chunk, self.recipe, following))
 
     def batch(self, step: int) -> Batch:
-        """The patches of ``step`` (0-based)."""
+        """The patches of ``step`` (0-based); waits for the degraded pictures if it must.
+
+        Raises:
+            AcfError: the process that degrades the pictures died.
+        """
         number = step // self.recipe.refresh
         if number != self._number:
             self._turn_to(number)
@@ -143,7 +191,15 @@ class Patches:
 
 
 def draw_batch(pictures: list[Uint8Image], chunk: Chunk, recipe: TrainRecipe, step: int) -> Batch:
-    """The patches of ``step``, from pictures and their degraded versions."""
+    """The patches of ``step``, from pictures and their degraded versions.
+
+    Args:
+        pictures: ``(H, W, 3)`` uint8 RGB, sides multiples of the scale and at least
+            ``patch * scale``.
+        chunk: of the same pictures in the same order.
+        recipe: gives seed, batch, patch and scale.
+        step: 0-based.
+    """
     rng = np.random.default_rng([recipe.seed, step])
     # Large pictures more often, but not in proportion: they repeat themselves.
     weights = np.sqrt([float(p.shape[0] * p.shape[1]) for p in pictures])

@@ -17,6 +17,9 @@ from acf_edge.train.recipe import Stage, TrainRecipe
 
 Uint8Image = npt.NDArray[np.uint8]
 REFRESH = 200
+"""Steps after which the pictures are degraded anew: a chunk takes about as long as these."""
+SMALLEST_PATCH = 8
+"""Low-resolution pixels a side: one block of the codecs that the network is to undo."""
 
 
 def finetune_recipe(
@@ -24,16 +27,24 @@ def finetune_recipe(
 ) -> TrainRecipe:
     """The recipe of a fine-tuning: fixed seed, gentle rate, patches that fit the pictures.
 
+    Args:
+        network: what is to be tuned; gives size and scale.
+        pictures: ``(H, W, 3)`` uint8 RGB, sharp.
+        mix: degradation recipes and their shares, see :class:`Stage`.
+        steps: optimizer steps, >= 0.
+
     Raises:
-        InputError: the pictures are too small for any patch.
+        InputError: no pictures, or too small for any patch.
     """
     config = network.config
+    if not pictures:
+        raise InputError("There are no pictures to fine-tune on.", "Give a few dozen.")
     smallest = min(min(p.shape[:2]) for p in pictures) // config.scale
     patch = min(64, smallest // config.alignment * config.alignment)
-    if patch < 8:
+    if patch < SMALLEST_PATCH:
         raise InputError(
             f"The pictures to fine-tune on are too small for x{config.scale}.",
-            f"Give pictures of at least {16 * config.scale} pixels a side.",
+            f"Give pictures of at least {SMALLEST_PATCH * config.scale} pixels a side.",
         )
     stage = Stage("fine-tune", steps, mix)
     return TrainRecipe(
@@ -54,7 +65,12 @@ def finetune_recipe(
 def batches(
     pictures: list[Uint8Image], recipe: TrainRecipe, steps: int
 ) -> list[tuple[Tensor, Tensor]]:
-    """The first ``steps`` batches as (input, truth), float32 NCHW in 0..1."""
+    """The first ``steps`` batches of the first chunk.
+
+    Returns:
+        Pairs (input, truth): float32 ``(N, 3, patch, patch)`` and
+        ``(N, 3, patch * scale, patch * scale)``, RGB in 0..1.
+    """
     chunk = degrade_chunk(pictures, recipe, 0)
     rows = [draw_batch(pictures, chunk, recipe, step) for step in range(steps)]
     return [(_tensor(row.degraded), _tensor(row.truth)) for row in rows]
@@ -69,11 +85,18 @@ def finetune(
 ) -> AcfNetwork:
     """Train ``student`` in place and return it in evaluation mode.
 
+    Args:
+        student: the smaller network.
+        teacher: the unpruned one; left in evaluation mode, its gradients switched off.
+        pictures: ``(H, W, 3)`` uint8 RGB, sharp.
+        recipe: see :func:`finetune_recipe`.
+        on_progress: called with (steps done, steps in all) after each step.
+
     The loss is L1 to the truth plus L1 to the unpruned network's output: with the few
     pictures of a calibration set, truth alone would be learnt by heart.
 
     Raises:
-        AcfError: the loss is no longer finite.
+        AcfError: the loss or its gradient is no longer finite.
     """
     optimizer = torch.optim.Adam(student.parameters(), lr=recipe.rate, betas=(0.9, 0.99))
     teacher.eval().requires_grad_(False)
@@ -81,11 +104,12 @@ def finetune(
     chunk = degrade_chunk(pictures, recipe, 0)
     l1 = torch.nn.functional.l1_loss
     for step in range(recipe.steps):
-        if step and step % REFRESH == 0:
-            chunk = degrade_chunk(pictures, recipe, step // REFRESH)
+        if step and step % recipe.refresh == 0:
+            chunk = degrade_chunk(pictures, recipe, step // recipe.refresh)
         row = draw_batch(pictures, chunk, recipe, step)
         image, truth = _tensor(row.degraded), _tensor(row.truth)
         ramp = min((step + 1) / max(recipe.warmup, 1), 1.0)
+        # A cosine down to a fiftieth: short as it is, the run has to come to rest.
         cosine = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * ramp * cosine
@@ -97,7 +121,9 @@ def finetune(
             raise AcfError("Fine-tuning diverged: the loss is not finite.", "Prune less.")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        if not torch.isfinite(norm):
+            raise AcfError("Fine-tuning diverged: a gradient is not finite.", "Prune less.")
         optimizer.step()
         if on_progress:
             on_progress(step + 1, recipe.steps)

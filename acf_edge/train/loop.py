@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,23 +15,39 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from acf_edge.degrade import degrade_image, load_recipe
+from acf_edge.degrade import degrade_image, load_recipe, mod_crop
 from acf_edge.errors import AcfError, InputError
-from acf_edge.files import atomic_path
 from acf_edge.imaging.metrics import Quality, quality
 from acf_edge.imaging.resize import upscale_bicubic
 from acf_edge.model.checkpoint import save_checkpoint
-from acf_edge.model.network import AcfNetwork, AuxiliaryHeads
+from acf_edge.model.network import AcfNetwork
 from acf_edge.model.runner import run_network
 from acf_edge.train.data import Batch, Patches, Uint8Image, load_pictures
 from acf_edge.train.recipe import Stage, TrainRecipe
+from acf_edge.train.state import Run, uninterrupted
 
 CHECKPOINT_SECONDS = 120.0
+"""Between two writings of the state: what a power cut costs at most."""
+REPORT_SECONDS = 2.0
+"""Between two reports of progress."""
+VALIDATION_RECIPE = "acf-std"
+"""The yardstick of every figure that the trainer reports."""
+
+
+class TrainingStopped(AcfError):
+    """Ctrl-C: the state is saved, the same command goes on. Exit code 130 (128 + SIGINT)."""
+
+    exit_code = 130
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Mean quality over the validation split under one recipe, and bicubic's."""
+    """Mean quality over the validation split under one recipe.
+
+    Attributes:
+        ours: the network's.
+        bicubic: of plain bicubic up-sampling of the same pictures.
+    """
 
     ours: Quality
     bicubic: Quality
@@ -49,13 +67,23 @@ def mean_quality(rows: list[Quality]) -> Quality:
 def validate(
     network: AcfNetwork, pictures: list[Uint8Image], recipe_name: str, side: int = 512
 ) -> Validation:
-    """Measure a network on centre crops of ``side`` pixels, degraded with fixed seeds."""
+    """Measure a network on centre crops, degraded with fixed seeds.
+
+    Args:
+        network: on any device.
+        pictures: ``(H, W, 3)`` uint8 RGB, sharp.
+        recipe_name: of the degradation, see :func:`acf_edge.degrade.load_recipe`.
+        side: of the crops at full resolution, in pixels; smaller pictures are taken whole.
+
+    Returns:
+        Means over the pictures, with a border of ``scale`` pixels left out.
+    """
     recipe, scale = load_recipe(recipe_name), network.config.scale
     ours, baseline = [], []
     for index, picture in enumerate(pictures):
         top, left = (max((n - side) // 2, 0) for n in picture.shape[:2])
         truth = picture[top : top + side, left : left + side]
-        truth = truth[: truth.shape[0] // scale * scale, : truth.shape[1] // scale * scale]
+        truth = mod_crop(truth, scale)
         low = degrade_image(truth, recipe, scale, seed=index)
         ours.append(quality(run_network(network, low), truth, scale))
         baseline.append(quality(upscale_bicubic(low, scale), truth, scale))
@@ -64,7 +92,17 @@ def validate(
 
 @dataclass(frozen=True)
 class Progress:
-    """What the trainer tells while it runs."""
+    """What the trainer tells while it runs.
+
+    Attributes:
+        step: steps done, of ``steps`` in all.
+        steps: of the whole recipe.
+        stage: the name of the curriculum's stage.
+        loss: of the last batch, RGB in 0..1, with the weighted auxiliary tasks.
+        rate: learning rate of the last step.
+        steps_per_second: since the last report.
+        validation: if this step was one to validate at.
+    """
 
     step: int
     steps: int
@@ -76,54 +114,11 @@ class Progress:
 
 
 def learning_rate(recipe: TrainRecipe, step: int) -> float:
-    """Linear warm-up, then a cosine to a hundredth of the peak."""
+    """Linear warm-up, then a cosine to a hundredth of the peak; ``step`` counts from 0."""
     if step < recipe.warmup:
         return recipe.rate * (step + 1) / recipe.warmup
     done = (step - recipe.warmup) / max(recipe.steps - recipe.warmup, 1)
     return recipe.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
-
-
-class _Run:
-    """Everything that a checkpoint holds."""
-
-    def __init__(self, recipe: TrainRecipe, device: torch.device) -> None:
-        torch.manual_seed(recipe.seed)
-        self.network = AcfNetwork(recipe.config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.heads = AuxiliaryHeads(recipe.config).to(device)
-        self.average = AcfNetwork(recipe.config).to(device)
-        self.average.load_state_dict(self.network.state_dict())
-        self.average.requires_grad_(False)
-        parameters = [*self.network.parameters(), *self.heads.parameters()]
-        self.optimizer = torch.optim.Adam(parameters, lr=recipe.rate, betas=(0.9, 0.99))
-        self.step = 0
-        self.seconds = 0.0
-
-    def state(self, recipe: TrainRecipe) -> dict[str, Any]:
-        return {
-            "network": self.network.state_dict(),
-            "heads": self.heads.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "seconds": self.seconds,
-            "config": recipe.config.to_json(),
-        }
-
-    def restore(self, state: Mapping[str, Any], recipe: TrainRecipe, path: Path) -> None:
-        saved = {k: list(v) if isinstance(v, tuple) else v for k, v in state["config"].items()}
-        wanted = {
-            k: list(v) if isinstance(v, tuple) else v for k, v in recipe.config.to_json().items()
-        }
-        if saved != wanted:
-            raise InputError(
-                f"'{path}' is of another network than the recipe's.",
-                "Give another --out, or the recipe that the run began with.",
-            )
-        self.network.load_state_dict(state["network"])
-        self.heads.load_state_dict(state["heads"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.seconds = int(state["step"]), float(state["seconds"])
 
 
 def train(
@@ -134,9 +129,13 @@ def train(
     device: str = "cpu",
     compile_network: bool = False,
     validate_every: int = 1000,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Path:
     """Train until the recipe's last step; go on from ``out/state.pth`` if it is there.
+
+    A run that was killed and goes on ends with the very weights of one that was not,
+    on the same machine with the same number of threads.
 
     Args:
         recipe: the curriculum.
@@ -144,64 +143,98 @@ def train(
         out: folder of the run; ``state.pth`` while it runs, ``<network>-x<scale>.safetensors``.
         device: ``"cpu"`` or ``"cuda"``.
         compile_network: use ``torch.compile`` (needs a C++ compiler on a CPU).
-        validate_every: steps between validations.
-        on_progress: called about every two seconds and after each validation.
+        validate_every: steps between validations, >= 1.
+        checkpoint_seconds: between two writings of ``state.pth``; 0 writes after every step.
+        on_progress: called about every two seconds and after each validation, always
+            after a state that is due has been written.
 
     Returns:
         The path of the finished checkpoint.
 
     Raises:
-        InputError: unusable data or a state of another network.
+        InputError: unusable data or device, a state that is damaged or of another network, a
+            folder that cannot be written (found before the first step).
+        TrainingStopped: Ctrl-C during the training; the state has been saved.
         AcfError: the loss is no longer finite; the last good state stays as it is.
     """
-    place = torch.device(device)
-    run, state_path = _Run(recipe, place), out / "state.pth"
+    if validate_every < 1:
+        raise InputError(f"Validating every {validate_every} steps cannot be.", "Give 1 or more.")
+    place = _device(device, compile_network)
+    run, state_path = Run(recipe, place), out / "state.pth"
     if state_path.is_file():
-        state = torch.load(state_path, map_location=place, weights_only=True)
-        run.restore(state, recipe, state_path)
+        run.restore(state_path, recipe, place)
     held_out = load_pictures(data, recipe.scale, recipe.patch, held_out=True)
     forward: Callable[[Tensor], Any] = run.network.run_padded
     if compile_network:
         forward = torch.compile(forward)
     with Patches(data, recipe) as patches:
+        # Whether there is room and leave to write is better known now than two minutes on.
+        run.save(state_path, recipe)
         last_saved = last_told = time.monotonic()
-        told_step, loss = run.step, float("nan")
-        while run.step < recipe.steps:
-            begun = time.monotonic()
-            stage, done = recipe.at(run.step)
-            for group in run.optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, run.step)
-            loss = _step(run, forward, patches.batch(run.step), stage, done, place)
-            if not math.isfinite(loss):
-                raise AcfError(
-                    f"The loss became {loss} at step {run.step}.",
-                    f"Lower 'rate' and run again: it goes on from '{state_path}'.",
-                )
-            _average(run.average, run.network, recipe.ema, run.step)
-            run.step += 1
-            now = time.monotonic()
-            run.seconds += now - begun
-            checked = None
-            if run.step % validate_every == 0 or run.step == recipe.steps:
-                checked = validate(run.average, held_out, "acf-std")
-            if now - last_saved > CHECKPOINT_SECONDS or run.step == recipe.steps:
-                with atomic_path(state_path) as temporary:
-                    torch.save(run.state(recipe), temporary)
-                last_saved = time.monotonic()
-            if on_progress and (checked or now - last_told > 2.0):
-                speed = (run.step - told_step) / max(now - last_told, 1e-9)
-                rate = learning_rate(recipe, run.step - 1)
-                on_progress(
-                    Progress(run.step, recipe.steps, stage.name, loss, rate, speed, checked)
-                )
-                last_told, told_step = time.monotonic(), run.step
+        told_step = run.step
+        try:
+            while run.step < recipe.steps:
+                begun = time.monotonic()
+                stage, done = recipe.at(run.step)
+                rate = learning_rate(recipe, run.step)
+                loss = _gradients(run, forward, patches.batch(run.step), stage, done, place)
+                with uninterrupted():
+                    _advance(run, rate, recipe.ema)
+                    now = time.monotonic()
+                    run.seconds += now - begun
+                checked = None
+                if run.step % validate_every == 0 or run.step == recipe.steps:
+                    checked = validate(run.average, held_out, VALIDATION_RECIPE)
+                if now - last_saved >= checkpoint_seconds or run.step == recipe.steps:
+                    run.save(state_path, recipe)
+                    last_saved = time.monotonic()
+                if on_progress and (checked or now - last_told > REPORT_SECONDS):
+                    speed = (run.step - told_step) / max(now - last_told, 1e-9)
+                    on_progress(
+                        Progress(run.step, recipe.steps, stage.name, loss, rate, speed, checked)
+                    )
+                    last_told, told_step = time.monotonic(), run.step
+        except _NotFinite as error:
+            raise AcfError(
+                f"The {error} became infinite or NaN at step {run.step}.",
+                f"Lower 'rate' and run again: it goes on from '{state_path}'.",
+            ) from None
+        except KeyboardInterrupt:
+            with uninterrupted():
+                run.save(state_path, recipe)
+            raise TrainingStopped(
+                f"Stopped at step {run.step} of {recipe.steps}; '{state_path}' holds it.",
+                "The same command goes on from there.",
+            ) from None
     result = out / f"{recipe.config.title}.safetensors"
     save_checkpoint(result, run.average.eval(), provenance(recipe, run.step, run.seconds))
     return result
 
 
+class _NotFinite(Exception):
+    """The loss or its gradient; raised before the weights are touched."""
+
+
+def _device(name: str, compile_network: bool) -> torch.device:
+    if name not in ("cpu", "cuda"):
+        raise InputError(f"There is no device '{name}'.", "Give cpu or cuda.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "There is no CUDA device that this PyTorch can use.",
+            "Give --device cpu, or see 'acf-edge doctor'.",
+        )
+    # torch.compile looks for it in the same way, but fails with pages of text.
+    compiler = os.environ.get("CXX", "g++")
+    if compile_network and name == "cpu" and shutil.which(compiler) is None:
+        raise InputError(
+            f"torch.compile needs a C++ compiler; there is no '{compiler}'.",
+            "Install one (apt-get install g++), or leave out --compile.",
+        )
+    return torch.device(name)
+
+
 def provenance(recipe: TrainRecipe, steps: int, seconds: float) -> dict[str, Any]:
-    """What a checkpoint says of its own making."""
+    """What a checkpoint says of its own making; plain JSON types."""
     return {
         "recipe": recipe.to_json(),
         "steps": steps,
@@ -211,14 +244,15 @@ def provenance(recipe: TrainRecipe, steps: int, seconds: float) -> dict[str, Any
     }
 
 
-def _step(
-    run: _Run,
+def _gradients(
+    run: Run,
     forward: Callable[[Tensor], Any],
     batch: Batch,
     stage: Stage,
     done: float,
     device: torch.device,
 ) -> float:
+    """Forward and backward; changes no weight. Returns the loss."""
     image = _tensor(batch.degraded, device)
     weight = stage.auxiliary[0] + (stage.auxiliary[1] - stage.auxiliary[0]) * done
     measure = nn.functional.mse_loss if stage.loss == "mse" else nn.functional.l1_loss
@@ -231,11 +265,26 @@ def _step(
         side = l1(auxiliary.artefact.float(), _tensor(batch.blurred, device))
         side = side + l1(auxiliary.deblur.float(), _tensor(batch.sharp, device))
         loss = loss + weight * side
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise _NotFinite("loss")
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(run.network.parameters(), 1.0)
+    # One odd batch must not throw the network back by more than a step's worth.
+    norm = nn.utils.clip_grad_norm_(run.network.parameters(), 1.0)
+    gradients = [p.grad for p in run.heads.parameters() if p.grad is not None]
+    # Checked here: a state with NaN in its weights must never replace the last good one.
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in (norm, *gradients)):
+        raise _NotFinite("gradient")
+    return value
+
+
+def _advance(run: Run, rate: float, decay: float) -> None:
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
     run.optimizer.step()
-    return float(loss.detach())
+    _average(run.average, run.network, decay, run.step)
+    run.step += 1
 
 
 def _tensor(pixels: Uint8Image, device: torch.device) -> Tensor:
@@ -244,7 +293,8 @@ def _tensor(pixels: Uint8Image, device: torch.device) -> Tensor:
 
 
 def _average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    # A short memory at first, or the random start would linger for thousands of steps.
+    # A short memory at first (a ninth of the way so far), or the random start would linger
+    # for thousands of steps.
     keep = min(decay, (step + 1) / (step + 10))
     with torch.no_grad():
         for mean, value in zip(average.parameters(), network.parameters(), strict=True):

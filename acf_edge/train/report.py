@@ -1,0 +1,89 @@
+"""What a run says while it goes on: JSON lines, a bar on a terminal, or plain lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from acf_edge.train.loop import Progress
+
+
+def row(progress: Progress) -> dict[str, Any]:
+    """A report as plain JSON types, figures rounded to what they are worth."""
+    table: dict[str, Any] = {
+        "step": progress.step,
+        "steps": progress.steps,
+        "stage": progress.stage,
+        "loss": round(progress.loss, 6),
+        "rate": progress.rate,
+        "steps_per_second": round(progress.steps_per_second, 2),
+    }
+    if progress.validation:
+        table["psnr_y"] = round(progress.validation.ours.psnr_y, 3)
+        table["gain_psnr_y"] = round(progress.validation.gain, 3)
+    return table
+
+
+@contextmanager
+def show_progress(json_lines: bool = False) -> Iterator[Callable[[Progress], None]]:
+    """Give a function that shows a report.
+
+    Args:
+        json_lines: print each as one JSON object to stdout, and nothing else. Otherwise a
+            terminal on stderr gets a bar, anything else one line per validation.
+    """
+    if json_lines:
+        yield lambda progress: print(json.dumps(row(progress)), flush=True)
+    elif not sys.stderr.isatty():
+        yield _say
+    else:
+        with _bar() as show:
+            yield show
+
+
+def _say(progress: Progress) -> None:
+    if progress.validation:
+        print(f"step {progress.step}/{progress.steps}  {_verdict(progress)}", file=sys.stderr)
+
+
+def _verdict(progress: Progress) -> str:
+    table = row(progress)
+    return (
+        f"{progress.stage}  loss {progress.loss:.4f}  "
+        f"PSNR-Y {table['psnr_y']:.2f} dB, {table['gain_psnr_y']:+.2f} dB against bicubic"
+    )
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Progress], None]]:
+    from rich import progress as bars
+    from rich.console import Console
+
+    columns = (
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TextColumn("{task.fields[figures]}"),
+        bars.TimeElapsedColumn(),
+        bars.TimeRemainingColumn(),
+    )
+    with bars.Progress(*columns, console=Console(stderr=True)) as display:
+        task = display.add_task("starting", total=None, figures="")
+
+        def show(progress: Progress) -> None:
+            display.update(
+                task,
+                description=progress.stage,
+                completed=progress.step,
+                total=progress.steps,
+                figures=f"loss {progress.loss:.4f}  {progress.steps_per_second:.1f} steps/s",
+            )
+            if progress.validation:
+                display.console.print(
+                    f"step {progress.step}: {_verdict(progress)}", highlight=False, markup=False
+                )
+
+        yield show
