@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -178,16 +179,29 @@ def run_python(code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
-    code = """
-import os, subprocess, sys
-reader, writer = os.pipe()
-os.close(reader)
-program = "import sys; from acf_edge.cli.main import main; sys.exit(main(['--help']))"
-done = subprocess.run([sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE)
-print(done.returncode, done.stderr.decode())
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_a_reader_that_goes_away_is_no_error(lines: int) -> None:
+    code = f"""
+import sys
+from acf_edge.cli import enhance, main
+enhance.add_arguments = lambda parser: None
+enhance.run = lambda args: print("a line " * {lines}) or 0
+sys.exit(main.main(["enhance"]))
 """
-    assert run_python(code).stdout.split() == ["141"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        cwd=Path(acf_edge.__file__).parent.parent,
+        env=variables,
+        check=False,
+        timeout=120,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_python_m_runs_the_command() -> None:

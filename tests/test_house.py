@@ -36,7 +36,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "compress": ("degrade", "imaging", "model", "train"),
     "export": ("compress", "imaging", "model", "ops"),
     "engine": ("imaging",),
-    "profile": ("engine", "report"),
+    "profile": ("engine", "imaging", "report", "stream"),
     "stream": ("engine", "imaging"),
     "evaluate": ("degrade", "engine", "imaging", "model"),
     "builder": ("degrade", "imaging", "evaluate", "report", *WORKSHOP, *RUNTIME),

@@ -111,8 +111,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = next((argument for argument in arguments if not argument.startswith("-")), "")
     try:
         return _run(arguments, name)
-    except SystemExit as error:  # argparse leaves so, after --help and after an error
-        return error.code if isinstance(error.code, int) else 0
     except KeyboardInterrupt:
         _complain("interrupted", "stopped by the user.")
         return EXIT_INTERRUPTED
@@ -133,10 +131,13 @@ def _run(arguments: list[str], name: str) -> int:
     if not arguments:
         parser.print_help(sys.stderr)
         return EXIT_INPUT
-    parsed = parser.parse_args(arguments)
-    assert chosen is not None  # parse_args leaves when no verb is given
-    code: int = chosen.run(parsed)
-    sys.stdout.flush()
+    try:
+        parsed = parser.parse_args(arguments)
+        assert chosen is not None  # parse_args leaves when no verb is given
+        code: int = chosen.run(parsed)
+    except SystemExit as error:  # argparse leaves so, after --help and after an error
+        code = error.code if isinstance(error.code, int) else 0
+    sys.stdout.flush()  # here, where a reader that went away is expected
     return code
 
 
