@@ -49,20 +49,31 @@ def calibrate(
         on_progress: called with (pictures done, pictures in all); every picture counts twice.
 
     Raises:
-        InputError: no pictures, or an unknown method.
+        InputError: no pictures or wrong ones, an unknown method, or a network whose values are
+            not finite.
     """
     if not pictures:
         raise InputError("Calibration has no pictures.", "Give a folder of pictures or a video.")
     if method not in METHODS:
         raise InputError(f"Unknown calibration '{method}'.", f"There are: {', '.join(METHODS)}.")
+    for picture in pictures:
+        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+            raise InputError(
+                f"A calibration picture is {picture.shape} {picture.dtype}.",
+                "Give uint8 RGB of shape (H, W, 3).",
+            )
     session = _session_with_outputs(model, values)
     total, done = 2 * len(pictures), 0
     low = np.zeros(len(values))
     high = np.zeros(len(values))
     for picture in pictures:
         for index, array in enumerate(_run(session, values, picture)):
-            low[index] = min(low[index], float(array.min()))
-            high[index] = max(high[index], float(array.max()))
+            ends = float(array.min()), float(array.max())
+            if not np.isfinite(ends).all():
+                raise InputError(
+                    f"The values of '{values[index]}' are not finite.", "Check the checkpoint."
+                )
+            low[index], high[index] = min(low[index], ends[0]), max(high[index], ends[1])
         done += 1
         if on_progress:
             on_progress(done, total)
@@ -105,8 +116,11 @@ def choose_range(histogram: npt.NDArray[np.float64], low: float, high: float, me
     for shrink in np.linspace(0.3, 1.0, 71):
         a, b = low * shrink, high * shrink
         step = (b - a) / LEVELS
-        beyond = np.maximum(centres - b, 0.0) + np.maximum(a - centres, 0.0)
-        error = float(histogram @ np.where(beyond > 0, beyond**2, step * step / 12.0))
+        zero = np.rint(-a / step)
+        # The bins' own rounding errors, not step^2 / 12: the many exact zeros that a ReLU
+        # leaves cost nothing, and must not speak for a finer step.
+        rounded = (np.clip(np.rint(centres / step) + zero, 0, LEVELS) - zero) * step
+        error = float(histogram @ (rounded - centres) ** 2)
         if error < best:
             best, chosen = error, (a, b)
     return Range(float(chosen[0]), float(chosen[1]))

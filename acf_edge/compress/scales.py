@@ -24,7 +24,11 @@ FORMAT = "acf-edge-scales-1"
 
 @dataclass(frozen=True)
 class Range:
-    """What values an activation takes: ``low <= 0 <= high``, ``low < high``."""
+    """What values an activation takes: ``low <= 0 <= high``, and a width that 8 bits can carry.
+
+    Raises:
+        InputError: not finite, without zero, or narrower than 1e-9 or wider than 1e9.
+    """
 
     low: float
     high: float
@@ -32,9 +36,10 @@ class Range:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high)):
             raise InputError("A calibrated range is not finite.", "Check the checkpoint.")
-        if not self.low <= 0.0 <= self.high or self.low == self.high:
+        if not self.low <= 0.0 <= self.high or not 1e-9 <= self.high - self.low <= 1e9:
             raise InputError(
-                f"A calibrated range is {self.low}..{self.high}.", "It must hold zero and more."
+                f"A calibrated range is {self.low}..{self.high}.",
+                "It must hold zero and be 1e-9 to 1e9 wide.",
             )
 
 
@@ -91,19 +96,30 @@ def load_scales(path: Path | str, weights_sha256: str | None = None) -> ScaleSto
     path = Path(path)
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-        if table["format"] != FORMAT:
-            raise ValueError(f"format {table['format']!r}")
-        store = ScaleStore(
-            {str(k): Range(float(v[0]), float(v[1])) for k, v in table["ranges"].items()},
-            str(table["method"]),
-            str(table["source"]),
-            int(table["pictures"]),
-            str(table["weights_sha256"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise InputError(f"'{path}' is no scale store: {error}.", "Calibrate again.") from None
+        store = _store(table)
+    except RecursionError:
+        raise InputError(f"'{path}' is no scale store.", "Calibrate again.") from None
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, InputError) as error:
+        words = error.problem if isinstance(error, InputError) else " ".join(str(error).split())
+        raise InputError(
+            f"'{path}' is no scale store: {words[:160].rstrip('.')}.", "Calibrate again."
+        ) from None
     if weights_sha256 is not None and store.weights_sha256 != weights_sha256:
         raise InputError(
             f"The scale store '{path}' was calibrated for other weights.", "Calibrate again."
         )
     return store
+
+
+def _store(table: Any) -> ScaleStore:
+    if not isinstance(table, dict) or table.get("format") != FORMAT:
+        raise ValueError(f"it does not say {FORMAT}")
+    texts = [table[key] for key in ("method", "source", "weights_sha256")]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(table["ranges"], dict):
+        raise TypeError("a field has a wrong type")
+    ranges = {}
+    for name, ends in table["ranges"].items():
+        if not isinstance(ends, list) or len(ends) != 2:
+            raise ValueError(f"the range of '{name}' is no pair")
+        ranges[name] = Range(float(ends[0]), float(ends[1]))
+    return ScaleStore(ranges, texts[0], texts[1], int(table["pictures"]), texts[2])
