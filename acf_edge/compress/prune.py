@@ -18,6 +18,7 @@ time leave the group where least importance is lost per multiply-accumulate save
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -131,18 +132,18 @@ def importance(network: AcfNetwork, batches: Iterable[tuple[Tensor, Tensor]]) ->
     Raises:
         InputError: no batches.
     """
+    # On a copy: gradients, and flags that forbid them, of the original stay as they are.
+    network = copy.deepcopy(network).requires_grad_(True)
     parameters = dict(network.named_parameters())
     total = {name: torch.zeros_like(p, dtype=torch.float64) for name, p in parameters.items()}
     seen = 0
     for image, truth in batches:
-        network.zero_grad(set_to_none=True)
-        loss = torch.nn.functional.l1_loss(network(image), truth)
-        loss.backward()  # type: ignore[no-untyped-call]
-        for name, parameter in parameters.items():
-            assert parameter.grad is not None
-            total[name] += (parameter.grad * parameter.detach()).double() ** 2
+        with torch.enable_grad():
+            loss = torch.nn.functional.l1_loss(network(image), truth)
+        gradients = torch.autograd.grad(loss, list(parameters.values()))
+        for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True):
+            total[name] += (gradient * parameter.detach()).double() ** 2
         seen += 1
-    network.zero_grad(set_to_none=True)
     if not seen:
         raise InputError("Pruning has no pictures to rank channels by.", "Give --calibrate.")
     result = {}
