@@ -78,7 +78,7 @@ def rgb_to_i420(rgb: Image, matrix: int, full: bool) -> Image:
     u, v = (b - y) / (2 * (1 - kb)), (r - y) / (2 * (1 - kr))
     if not full:
         y, u, v = y * 219 / 255 + 16, u * 224 / 255, v * 224 / 255
-    height, width = y.shape
+    width = y.shape[1]
     planes = [y] + [_halve(c).reshape(-1, width) + 128 for c in (u, v)]
     return np.clip(np.rint(np.concatenate(planes)), 0, 255).astype(np.uint8)
 
@@ -180,13 +180,8 @@ def write_clip(
         lengths = dict(zip(pts, durations or [0] * len(pts), strict=True))
         for when, picture in zip(pts, pictures, strict=True):
             if pixel_format in ("yuv420p", "yuvj420p"):
-                frame = av.VideoFrame.from_ndarray(
-                    rgb_to_i420(picture, matrix, full), format="yuv420p"
-                )
-                if pixel_format != "yuv420p":
-                    frame = frame.reformat(
-                        format=pixel_format, src_color_range=2, dst_color_range=2
-                    )
+                planes = rgb_to_i420(picture, matrix, full)
+                frame = av.VideoFrame.from_ndarray(planes, format=pixel_format)
             else:
                 frame = av.VideoFrame.from_ndarray(picture).reformat(format=pixel_format)
             frame.pts, frame.time_base = when, time_base

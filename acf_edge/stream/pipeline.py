@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -29,9 +29,9 @@ class Aborted(Exception):
 class Handover(Generic[T]):
     """A first-in first-out queue that holds at most ``capacity`` units of weight.
 
-    ``put`` blocks while it is full and ``get`` while it is empty; after
-    :meth:`close` the rest is drained and ``get`` returns None; after
-    :meth:`abort` both raise :class:`Aborted` at once.
+    :meth:`put` blocks while it is full and iterating while it is empty; after
+    :meth:`close` the rest is handed out and iteration ends; after :meth:`abort`
+    both raise :class:`Aborted` at once. Any object may be an item, None too.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -58,19 +58,20 @@ class Handover(Generic[T]):
             return True
         return weight > 0 and self._weight >= self._capacity
 
-    def get(self) -> T | None:
-        """Take the oldest item; None when closed and empty."""
-        with self._changed:
-            while not self._aborted and not self._closed and not self._items:
-                self._changed.wait()
-            if self._aborted:
-                raise Aborted
-            if not self._items:
-                return None
-            item, weight = self._items.popleft()
-            self._weight -= weight
-            self._changed.notify_all()
-            return item
+    def __iter__(self) -> Iterator[T]:
+        """Take items, oldest first, until the queue is closed and empty."""
+        while True:
+            with self._changed:
+                while not (self._aborted or self._closed or self._items):
+                    self._changed.wait()
+                if self._aborted:
+                    raise Aborted
+                if not self._items:
+                    return
+                item, weight = self._items.popleft()
+                self._weight -= weight
+                self._changed.notify_all()
+            yield item
 
     def close(self) -> None:
         """No more items will come."""
@@ -166,7 +167,7 @@ def run_pipeline(
         first.close()
 
     def transforming() -> None:
-        while (item := first.get()) is not None:
+        for item in first:
             start = time.perf_counter()
             result = transform(item)
             clock.transform += time.perf_counter() - start
@@ -174,7 +175,7 @@ def run_pipeline(
         second.close()
 
     def consuming() -> None:
-        while (item := second.get()) is not None:
+        for item in second:
             start = time.perf_counter()
             consume(item)
             clock.consume += time.perf_counter() - start

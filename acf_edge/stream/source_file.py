@@ -315,8 +315,7 @@ class FileSource:
             notes.append("the video is interlaced; its fields were not separated")
 
     def _refuse_cut_off(self, promise: Promise) -> None:
-        share = 100 * promise.missing / promise.size
-        how = f"{share:.0f} % of its bytes are missing" if share >= 1 else "its end is missing"
+        how = _share(promise)
         if self._keep_damaged:
             self.report.damage = how
             return
@@ -339,9 +338,19 @@ def _open(path: Path, promise: Promise) -> InputContainer:
                 f"'{path}' is cut off: it ends before its index (the 'moov' box).",
                 "Copy or record it again.",
             ) from error
+        if promise.missing:
+            raise InputError(
+                f"'{path}' is cut off: {_share(promise)}, its index among them.",
+                "Copy or record it again.",
+            ) from error
         raise InputError(
             f"'{path}' is not a video that can be read ({error.strerror}).", "Check the file."
         ) from error
+
+
+def _share(promise: Promise) -> str:
+    share = 100 * promise.missing / promise.size
+    return f"{share:.0f} % of its bytes are missing" if share >= 1 else "its end is missing"
 
 
 def _main_video(container: InputContainer, path: Path) -> VideoStream:
