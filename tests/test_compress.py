@@ -222,14 +222,15 @@ def test_pictures_may_differ_in_size_and_their_order_does_not_matter(
     assert one.ranges == two.ranges
 
 
-def test_a_silent_activation_has_a_range() -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_a_silent_activation_has_a_range(method: str) -> None:
     network = tiny_network()
     with torch.no_grad():
         for parameter in network.sharing.structure.stem.parameters():
             parameter.zero_()
     model = inline_operators(export_network(network))
     store = calibrate(
-        model, quantized_values(model), scenes(1), source="", weights_sha256="", method="mse"
+        model, quantized_values(model), scenes(1), source="", weights_sha256="", method=method
     )
     name = next(v for v in quantized_values(model) if v.startswith("sharing.structure/"))
     span = store.ranges[name]

@@ -24,6 +24,8 @@ from acf_edge.export.model import INPUT
 Uint8Image = npt.NDArray[np.uint8]
 BINS = 4096
 LEVELS = 255
+NARROWEST = 1e-6
+"""Range of an activation that never speaks."""
 METHODS = ("mse", "percentile", "max")
 
 
@@ -77,7 +79,7 @@ def calibrate(
         done += 1
         if on_progress:
             on_progress(done, total)
-    high = np.where(high - low < 1e-6, low + 1e-6, high)
+    high = np.maximum(high, low + NARROWEST)
     histograms = np.zeros((len(values), BINS))
     for picture in pictures:
         for index, array in enumerate(_run(session, values, picture)):
@@ -110,7 +112,8 @@ def choose_range(histogram: npt.NDArray[np.float64], low: float, high: float, me
         inside = np.cumsum(histogram) / histogram.sum()
         first = centres[int(np.searchsorted(inside, 0.00005))]
         last = centres[min(int(np.searchsorted(inside, 0.99995)), len(centres) - 1)]
-        return Range(min(float(first), 0.0), max(float(last), width))
+        bottom = min(float(first), 0.0)
+        return Range(bottom, max(float(last), bottom + NARROWEST, 0.0))
     best, chosen = np.inf, (low, high)
     # One factor for both ends: signed activations here are close to symmetric.
     for shrink in np.linspace(0.3, 1.0, 71):
