@@ -188,7 +188,8 @@ class FileSource:
         if report.damage:
             notes.append(f"the input is damaged: {report.damage}")
         if self._timeline.jumps:
-            notes.append(f"time leapt {self._timeline.jumps} times; the leaps were taken out")
+            jumps = self._timeline.jumps
+            notes.append(f"the clock of the input leapt ({jumps}x); the leaps were taken out")
         for count, what in (
             (report.corrupt, "marked as damaged by the decoder"),
             (report.skipped, "not decodable"),
