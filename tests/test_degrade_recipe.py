@@ -176,7 +176,7 @@ def test_the_fields_are_shuffled_against_one_another() -> None:
         [recipe.blur_length[0] for recipe in drawn],
         [recipe.noise_shot[0] for recipe in drawn],
         [float(recipe.jpeg_quality[0]) for recipe in drawn],
-        list(range(40)),
+        [float(index) for index in range(40)],
     ]
     off_diagonal = np.abs(np.corrcoef(columns) - np.eye(4))
     assert off_diagonal.max() < 0.5

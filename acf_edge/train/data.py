@@ -167,13 +167,7 @@ class Patches:
     def _turn_to(self, number: int) -> None:
         if self._next is None or self._next[0] != number:
             self._next = (number, self._pool.submit(_worker_chunk, self.recipe, number))
-        try:
-            self._chunk, self._number = self._next[1].result(), number
-        except BrokenProcessPool:
-            raise AcfError(
-                "The process that degrades the pictures ended before its time.",
-                "If memory ran out, give fewer or smaller pictures; then run again.",
-            ) from None
+        self._chunk, self._number = self._next[1].result(), number
         following = number + 1
         if following * self.recipe.refresh < self.recipe.steps:
             self._next = (following, self._pool.submit(_worker_chunk, self.recipe, following))
@@ -186,7 +180,13 @@ class Patches:
         """
         number = step // self.recipe.refresh
         if number != self._number:
-            self._turn_to(number)
+            try:
+                self._turn_to(number)
+            except BrokenProcessPool:
+                raise AcfError(
+                    "The process that degrades the pictures ended before its time.",
+                    "If memory ran out, give fewer or smaller pictures; then run again.",
+                ) from None
         return draw_batch(self.pictures, self._chunk, self.recipe, step)
 
 
