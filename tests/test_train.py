@@ -262,7 +262,8 @@ class Bicubic(AcfNetwork):
 
     def forward(self, image: Tensor) -> Tensor:
         codes = to_uint8((image[0].permute(1, 2, 0) * 255.0).numpy())
-        return torch.from_numpy(upscale_bicubic(codes, 4)).permute(2, 0, 1)[None].float() / 255.0
+        result: Tensor = torch.from_numpy(upscale_bicubic(codes, 4)).permute(2, 0, 1)[None] / 255.0
+        return result
 
 
 def test_bicubic_gains_nothing_over_bicubic() -> None:

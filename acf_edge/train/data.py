@@ -166,11 +166,20 @@ class Patches:
 
     def _turn_to(self, number: int) -> None:
         if self._next is None or self._next[0] != number:
-            self._next = (number, self._pool.submit(_worker_chunk, self.recipe, number))
+            self._next = (number, self._submit(number))
         self._chunk, self._number = self._next[1].result(), number
         following = number + 1
         if following * self.recipe.refresh < self.recipe.steps:
-            self._next = (following, self._pool.submit(_worker_chunk, self.recipe, following))
+            self._next = (following, self._submit(following))
+
+    def _submit(self, number: int) -> Future[Chunk]:
+        # The first one starts the process. It inherits the blocked signal, or a Ctrl-C while
+        # it still imports would end in its traceback.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return self._pool.submit(_worker_chunk, self.recipe, number)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def batch(self, step: int) -> Batch:
         """The patches of ``step`` (0-based); waits for the degraded pictures if it must.
