@@ -18,6 +18,7 @@ from acf_edge.engine import STAGES, Ledger, load_engine, open_bundle
 from acf_edge.errors import GateError, InputError
 from acf_edge.imaging.files import write_image
 from acf_edge.imaging.scenes import dead_leaves
+from acf_edge.model.checkpoint import save_checkpoint
 from acf_edge.model.runner import run_network
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -222,3 +223,22 @@ def test_the_verb_names_a_bad_checkpoint_in_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "bad.safetensors" in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "b").exists() and not (tmp_path / "b.work").exists()
+
+
+def test_a_folder_of_the_users_is_not_taken_for_work(
+    checkpoint: Path, photos: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "x.bundle.work" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("precious")
+    with pytest.raises(InputError, match=r"x\.bundle\.work"):
+        build_bundle(options(checkpoint, photos, tmp_path / "x.bundle"))
+    assert mine.read_text() == "precious"
+
+
+def test_provenance_may_hold_anything(photos: Path, tmp_path: Path) -> None:
+    strange = tmp_path / "strange.safetensors"
+    save_checkpoint(strange, small_network(width=16), {"train_seconds": "soon"})
+    bundle = build_bundle(options(strange, photos, tmp_path / "s.bundle", precision="fp32")).bundle
+    row = bundle.ledger.row("trained")
+    assert row is not None and "unknown" in row.note

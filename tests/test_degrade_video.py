@@ -18,12 +18,12 @@ import pytest
 from av.video.reformatter import ColorRange
 
 from acf_edge.degrade import Recipe, load_recipe
+from acf_edge.degrade.codec import h264_roundtrip
 from acf_edge.degrade.video import (
     CLIP_SUFFIXES,
     CameraShake,
     degrade_clip,
     draw_shake,
-    h264_roundtrip,
 )
 from acf_edge.errors import InputError
 from acf_edge.imaging.metrics import psnr

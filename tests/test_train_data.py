@@ -104,7 +104,7 @@ def test_the_drawing_never_changes(recipe: TrainRecipe) -> None:
         batch = draw_batch(pictures, chunk, replace(recipe, batch=32), step)
         for patches in (batch.degraded, batch.truth):
             checksum = zlib.crc32(np.ascontiguousarray(patches).tobytes(), checksum)
-    assert checksum == 2352864951
+    assert checksum == 3622849939
 
 
 def test_seed_and_step_decide_the_patches(recipe: TrainRecipe, pictures: list[Uint8Image]) -> None:

@@ -7,6 +7,7 @@ at the first stage whose key no longer fits; a finished build removes it.
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -39,7 +40,7 @@ from acf_edge.train.finetune import batches, finetune, finetune_recipe
 
 LEDGER_FILE = "ledger.json"
 # Raised whenever a stage would give another result from the same inputs.
-_REVISION = 1
+_REVISION = 2
 
 Tell = Callable[[str, int, int], None]
 """Progress: (stage, done, in all)."""
@@ -77,12 +78,8 @@ def build_bundle(options: BuildOptions, tell: Tell | None = None) -> BuildResult
         raise InputError(f"'{options.out}' is a file.", "Give the name of a folder.")
     checkpoint = load_checkpoint(options.checkpoint)
     source = load_source(options.source, checkpoint.config.scale, options.pictures)
-    work = options.out.parent / f"{options.out.name}.work"
     fresh = not options.out.parent.exists()
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise explain_os_error(error, options.out) from error
+    work = _work_folder(options.out)
     chain = _Chain(options, checkpoint, source, work, tell or (lambda *_: None))
     try:
         bundle = chain.run()
@@ -94,6 +91,35 @@ def build_bundle(options: BuildOptions, tell: Tell | None = None) -> BuildResult
         raise
     shutil.rmtree(work, ignore_errors=True)
     return BuildResult(bundle, tuple(chain.resumed))
+
+
+def _work_folder(out: Path) -> Path:
+    """Make the work folder, or take the one that an earlier build of this bundle left.
+
+    Raises:
+        InputError: it cannot be made, or a folder of that name belongs to somebody else.
+    """
+    work = out.parent / f"{out.name}.work"
+    if work.exists() and not (work / LEDGER_FILE).is_file():
+        raise InputError(
+            f"'{work}' is where this build would work, and it is not acf-edge's.",
+            "Move it away, or choose another name for the bundle.",
+        )
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise explain_os_error(error, out) from error
+    if not (work / LEDGER_FILE).is_file():
+        Ledger().save(work / LEDGER_FILE)
+    return work
+
+
+def _trained_for(checkpoint: Checkpoint) -> str:
+    """The training time of a checkpoint in words; a stranger's provenance may hold anything."""
+    seconds = checkpoint.provenance.get("train_seconds")
+    if isinstance(seconds, int | float) and math.isfinite(seconds) and seconds > 0:
+        return f"trained for {seconds / 60:.0f} minutes"
+    return "training time unknown"
 
 
 def _remove_if_empty(folder: Path) -> None:
@@ -191,14 +217,13 @@ class _Chain:
             self.tell("trained", 0, 1)
             begun = time.monotonic()
             quality = self._judge(lambda image: run_network(network, image))
-            seconds = self.checkpoint.provenance.get("train_seconds", 0)
             counts = cost(network.config)
             row = StageRow(
                 "trained",
                 "pass",
                 time.monotonic() - begun,
                 key,
-                f"{network.config.title}, trained for {float(seconds) / 60:.0f} minutes; "
+                f"{network.config.title}, {_trained_for(self.checkpoint)}; "
                 f"judged on {len(self.source.judge)} pictures of: {self.source.words}",
                 params=counts.params,
                 macs=counts.macs,

@@ -39,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
     from acf_edge.stream.console import ProgressLine, print_summary
 
     check_paths(args.input, args.output)
-    engine = load_engine(args.engine, threads=args.threads)
+    # Idle threads of the engine that wait busily would take the cores from the encoder.
+    engine = load_engine(args.engine, threads=args.threads, spin=False)
     shown = sys.stderr.isatty() and not (args.quiet or args.json)
     try:
         with ProgressLine(shown) as line, stop_on_signals(line.stopping) as cancel:

@@ -19,7 +19,6 @@ from onnx import helper
 
 from acf_edge.compress.scales import Range, ScaleStore
 from acf_edge.errors import InputError
-from acf_edge.export.model import INPUT
 
 Uint8Image = npt.NDArray[np.uint8]
 BINS = 4096
@@ -147,4 +146,4 @@ def _session_with_outputs(
 def _run(
     session: onnxruntime.InferenceSession, values: Sequence[str], picture: Uint8Image
 ) -> list[npt.NDArray[Any]]:
-    return session.run(list(values), {INPUT: picture[None]})  # type: ignore[no-any-return]
+    return session.run(list(values), {session.get_inputs()[0].name: picture[None]})  # type: ignore[no-any-return]

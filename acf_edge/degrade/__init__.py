@@ -6,10 +6,10 @@ from acf_edge.degrade.chain import (
     DegradationStages,
     degrade_image,
     degrade_stages,
-    jpeg_roundtrip,
     mod_crop,
     seed_from_name,
 )
+from acf_edge.degrade.codec import jpeg_roundtrip
 from acf_edge.degrade.recipe import Recipe, load_recipe, recipe_names
 
 __all__ = [

@@ -5,11 +5,11 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from acf_edge.degrade.blur import FloatArray, apply_kernel, draw_motion_kernel
+from acf_edge.degrade.codec import h264_roundtrip, jpeg_roundtrip
 from acf_edge.degrade.recipe import Recipe
 from acf_edge.errors import InputError
 from acf_edge.imaging.resize import resize, to_uint8
@@ -63,39 +63,6 @@ def mod_crop(image: Uint8Image, scale: int) -> Uint8Image:
             "Use larger pictures.",
         )
     return image[:height, :width]
-
-
-def jpeg_roundtrip(image: Uint8Image, quality: int, full_chroma: bool = False) -> Uint8Image:
-    """Encode and decode a picture with libjpeg.
-
-    Args:
-        image: ``(H, W, 3)`` uint8 RGB, sides up to 65500.
-        quality: 1..100.
-        full_chroma: keep the colours' resolution (4:4:4); else it is halved (4:2:0).
-
-    Returns:
-        ``(H, W, 3)`` uint8 RGB.
-
-    Raises:
-        InputError: another quality.
-    """
-    if not 1 <= quality <= 100:
-        raise InputError(f"JPEG quality {quality} is none of libjpeg's.", "Give 1 to 100.")
-    sampling = (
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
-        if full_chroma
-        else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
-    )
-    parameters = [
-        cv2.IMWRITE_JPEG_QUALITY,
-        int(quality),
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-        sampling,
-    ]
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(image[:, :, ::-1]), parameters)
-    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    assert decoded is not None  # just encoded
-    return np.ascontiguousarray(decoded[:, :, ::-1]).astype(np.uint8, copy=False)
 
 
 def add_noise(image: FloatArray, rng: np.random.Generator, shot: float, read: float) -> FloatArray:
@@ -167,9 +134,6 @@ def compress(image: Uint8Image, recipe: Recipe, rng: np.random.Generator) -> Uin
         quality = int(rng.integers(low, high + 1))
         return jpeg_roundtrip(image, quality, bool(rng.random() < recipe.jpeg_444))
     if codec == "h264":
-        # Imported here: the video codec's room is heavier than the rest of the chain.
-        from acf_edge.degrade.video import h264_roundtrip
-
         crf = int(rng.integers(recipe.h264_crf[0], recipe.h264_crf[1] + 1))
         return h264_roundtrip([image], crf=crf, preset=recipe.h264_preset)[0]
     return image

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from acf_edge.degrade.codec import PRESETS
 from acf_edge.errors import InputError
 from acf_edge.files import explain_os_error
 from acf_edge.resources import data_folder
@@ -41,7 +42,7 @@ class Recipe:
         jpeg_quality: 1..100 as libjpeg counts, integers.
         jpeg_444: probability of full chroma resolution, 0..1; else 4:2:0.
         h264_crf: 0..51 as x264 counts, integers.
-        h264_preset: one of :data:`acf_edge.degrade.video.PRESETS`.
+        h264_preset: one of :data:`acf_edge.degrade.codec.PRESETS`.
     """
 
     name: str
@@ -192,7 +193,5 @@ def is_number(value: object) -> bool:
 def _presets(preset: object) -> tuple[str, ...]:
     if preset == Recipe.h264_preset:
         return (Recipe.h264_preset,)
-    # Imported here: the room of the video codec is heavy, and itself imports this module.
-    from acf_edge.degrade.video import PRESETS
 
     return PRESETS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,10 +12,10 @@ from typing import Any
 import av
 import numpy as np
 import numpy.typing as npt
-from av.video.reformatter import ColorRange, Colorspace
 
 from acf_edge.degrade.blur import FloatArray, apply_kernel, motion_trajectory, trajectory_kernel
-from acf_edge.degrade.chain import add_noise, jpeg_roundtrip, mod_crop
+from acf_edge.degrade.chain import add_noise, mod_crop
+from acf_edge.degrade.codec import check_h264, configure_h264, jpeg_roundtrip, to_yuv420
 from acf_edge.degrade.recipe import Recipe
 from acf_edge.errors import InputError
 from acf_edge.files import atomic_path, explain_os_error
@@ -23,28 +23,9 @@ from acf_edge.imaging.resize import resize, to_uint8
 
 Uint8Image = npt.NDArray[np.uint8]
 
-PRESETS = (
-    "ultrafast",
-    "superfast",
-    "veryfast",
-    "faster",
-    "fast",
-    "medium",
-    "slow",
-    "slower",
-    "veryslow",
-    "placebo",
-)
-"""What x264 calls its trades of speed for size."""
-
 CLIP_SUFFIXES = (".mp4", ".mkv", ".mov")
 """What :func:`degrade_clip` can write."""
 
-# libswscale's BICUBIC | FULL_CHR_H_INT | FULL_CHR_H_INP | ACCURATE_RND | BITEXACT, as a
-# number: older PyAV has no names for the flags. The default loses 10 dB on saturated colours.
-_SWS_FLAGS = 0x4 | 0x2000 | 0x4000 | 0x40000 | 0x80000
-# H.273 code points of BT.709.
-_BT709 = 1
 # Where the recipe's codec is not H.264 the stream only carries its result.
 _CARRIER_CRF = 8
 
@@ -109,48 +90,6 @@ def draw_shake(
     return CameraShake(length, curvature, frequency, phase)
 
 
-def h264_roundtrip(
-    images: Sequence[Uint8Image],
-    crf: int,
-    preset: str = "veryfast",
-    fps: int = 30,
-) -> list[Uint8Image]:
-    """Encode pictures as one H.264 stream in memory and decode it.
-
-    8 bit 4:2:0, BT.709, one thread: the same input gives the same output. Odd
-    sizes are padded by their edge for the encoder and cut back afterwards. A
-    single picture is one intra frame, which x264 codes about 3 QP finer than
-    the frames between.
-
-    Args:
-        images: one or more ``(H, W, 3)`` uint8 RGB of the same size.
-        crf: 0 (best) to 51.
-        preset: an x264 preset.
-        fps: frames per second, which rate control takes into account.
-
-    Returns:
-        As many ``(H, W, 3)`` uint8 RGB.
-
-    Raises:
-        InputError: no picture, sizes that differ, no such preset, a crf out of range.
-    """
-    _check(crf, preset)
-    if not images:
-        raise InputError("There are no pictures to encode.", "Give at least one.")
-    height, width = images[0].shape[:2]
-    encoder: Any = av.CodecContext.create("libx264", "w")
-    _configure(encoder, width + width % 2, height + height % 2, Fraction(fps), crf, preset)
-    packets = []
-    for index, image in enumerate(images):
-        packets += encoder.encode(_to_yuv(_even(image, height, width), index, Fraction(1, fps)))
-    packets += encoder.encode(None)
-    decoder: Any = av.CodecContext.create("h264", "r")
-    decoder.thread_count = 1
-    frames = [frame for packet in packets for frame in decoder.decode(packet)]
-    frames += decoder.decode(None)
-    return [np.ascontiguousarray(_to_rgb(frame)[:height, :width]) for frame in frames]
-
-
 def degrade_clip(
     frames: Iterable[Uint8Image],
     recipe: Recipe,
@@ -189,7 +128,7 @@ def degrade_clip(
     rate = Fraction(fps).limit_denominator(1001)
     if rate <= 0:
         raise InputError(f"{fps} frames per second are none.", "Give a number above 0.")
-    _check(recipe.h264_crf[0], recipe.h264_preset)
+    check_h264(recipe.h264_crf[0], recipe.h264_preset)
     camera = _Camera(recipe, scale, np.random.default_rng(seed))
     try:
         with atomic_path(output_path) as temporary, av.open(str(temporary), "w") as container:
@@ -242,65 +181,14 @@ def _write(
             stream = container.add_stream("libx264", rate=rate)
             # Cameras' encoders look neither back nor ahead, and start anew every 2 seconds.
             stream.options = {"bf": "0", "g": str(max(1, round(2 * rate)))}
-            _configure(stream.codec_context, width, height, rate, camera.crf, camera.preset)
+            configure_h264(stream.codec_context, width, height, rate, camera.crf, camera.preset)
         if small.shape[:2] != (height, width):
             raise InputError(
                 f"Frame {count} has another size than the first.", "Give frames of one size."
             )
-        container.mux(stream.encode(_to_yuv(small, count, 1 / rate)))
+        container.mux(stream.encode(to_yuv420(small, count, 1 / rate)))
         count += 1
     if stream is None:
         raise InputError("The clip has no frames.", "Give at least one.")
     container.mux(stream.encode(None))
     return count, width, height
-
-
-def _configure(
-    context: Any, width: int, height: int, rate: Fraction, crf: int, preset: str
-) -> None:
-    context.width, context.height, context.pix_fmt = width, height, "yuv420p"
-    context.framerate, context.time_base = rate, 1 / rate
-    context.colorspace = context.color_primaries = context.color_trc = _BT709
-    context.color_range = int(ColorRange.MPEG)
-    context.thread_count = 1
-    # libswscale puts chroma at the centre; a decoder told nothing takes it to lie at the
-    # left, which costs 6 dB and more on coloured edges.
-    own = {"crf": str(crf), "preset": preset, "chroma_sample_location": "center"}
-    context.options = {**context.options, **own}
-
-
-def _even(image: Uint8Image, height: int, width: int) -> Uint8Image:
-    if image.shape != (height, width, 3):
-        raise InputError(f"A picture of {image.shape} is among others.", "Give one size, RGB.")
-    return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-
-
-def _to_yuv(image: Uint8Image, pts: int, time_base: Fraction) -> av.VideoFrame:
-    rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-    frame = rgb.reformat(
-        format="yuv420p",
-        dst_colorspace=Colorspace.ITU709,
-        src_color_range=ColorRange.JPEG,
-        dst_color_range=ColorRange.MPEG,
-        interpolation=_SWS_FLAGS,
-    )
-    frame.pts, frame.time_base = pts, time_base
-    return frame
-
-
-def _to_rgb(frame: av.VideoFrame) -> Uint8Image:
-    rgb = frame.reformat(
-        format="rgb24",
-        src_colorspace=Colorspace.ITU709,
-        src_color_range=ColorRange.MPEG,
-        dst_color_range=ColorRange.JPEG,
-        interpolation=_SWS_FLAGS,
-    )
-    return np.asarray(rgb.to_ndarray(), dtype=np.uint8)
-
-
-def _check(crf: int, preset: str) -> None:
-    if not 0 <= crf <= 51:
-        raise InputError(f"A crf of {crf} is none of x264's.", "Give 0 to 51.")
-    if preset not in PRESETS:
-        raise InputError(f"x264 has no preset '{preset}'.", f"There are: {', '.join(PRESETS)}.")

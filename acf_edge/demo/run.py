@@ -116,7 +116,7 @@ def run_demo(
     bundle = build_bundle(options, tell).bundle
     say("3/5 enhance the stream")
     enhanced_path = out / "enhanced.mp4"
-    engine = load_engine(bundle_path)
+    engine = load_engine(bundle_path, spin=False)
     summary = enhance_file(camera, enhanced_path, engine)
     engine.close()
     say("4/5 measure against the ground truth, write the side-by-side video")

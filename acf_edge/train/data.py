@@ -28,6 +28,9 @@ from acf_edge.imaging.files import list_images, read_image
 from acf_edge.train.recipe import TrainRecipe
 
 Uint8Image = npt.NDArray[np.uint8]
+BUSY_SHARE = 0.35
+"""How often the busier of two places is taken. Photographs have smooth backgrounds that teach
+little; but a network that never sees them sharpens what the lens left soft."""
 VALIDATION_PREFIX = "cid22v_"
 """Pictures whose names begin so are held out of training."""
 
@@ -230,8 +233,7 @@ def _patch(
     sharp = low[2]
     places = [_place(rng, sharp.shape[0], sharp.shape[1], side) for _ in range(2)]
     y, x = places[0]
-    if rng.random() < 0.7:
-        # Photographs have smooth backgrounds; most of the time take the busier of two.
+    if rng.random() < BUSY_SHARE:
         y, x = max(places, key=lambda p: _activity(sharp[p[0] : p[0] + side, p[1] : p[1] + side]))
     truth = picture[y * scale : (y + side) * scale, x * scale : (x + side) * scale]
     cuts = [image[y : y + side, x : x + side] for image in low]
