@@ -293,7 +293,7 @@ class Slow(FakeEngine):
         time.sleep(0.03)
         print("frame", flush=True)
         return super().run(frame)
-acf_edge.engine.load_engine = lambda bundle=None, threads=None, profile=False: Slow(2)
+acf_edge.engine.load_engine = lambda bundle=None, **_: Slow(2)
 from acf_edge.cli import enhance
 parser = argparse.ArgumentParser()
 enhance.add_arguments(parser)
