@@ -1,0 +1,48 @@
+"""What is shipped: the checkpoint and the bundle belong together and do what the card says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from acf_edge.degrade import degrade_image, load_recipe
+from acf_edge.engine import load_engine, open_bundle
+from acf_edge.engine.ort import OrtEngine
+from acf_edge.evaluate import evaluate_pairs, pairs_from_recipe
+from acf_edge.imaging.metrics import quality
+from acf_edge.imaging.scenes import dead_leaves
+from acf_edge.model.checkpoint import load_checkpoint
+from acf_edge.resources import default_bundle, weights_folder
+
+
+def test_the_bundle_is_of_the_shipped_checkpoint() -> None:
+    checkpoint = load_checkpoint(weights_folder() / "acf-t-x4.safetensors")
+    passport = open_bundle(default_bundle()).passport
+    assert passport.weights_sha256 == checkpoint.sha256
+    assert (passport.name, passport.target) == ("acf-t-x4 int8", "cpu")
+    assert checkpoint.provenance["train_seconds"] >= 3600
+
+
+def test_int8_is_close_to_float() -> None:
+    bundle = open_bundle(default_bundle())
+    int8 = load_engine(bundle, threads=1)
+    plain = OrtEngine(bundle.read("network.onnx"), name="float", scale=4, threads=1)
+    recipe = load_recipe("acf-std")
+    drops = []
+    for seed in range(4):
+        truth = dead_leaves(192, 256, seed)
+        low = degrade_image(truth, recipe, 4, seed)
+        figures = [quality(engine.run(low), truth, 4).psnr_y for engine in (plain, int8)]
+        drops.append(figures[0] - figures[1])
+    assert sum(drops) / len(drops) < 0.15
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("name", "least"), [("Set5", 0.5), ("Set14", 0.5), ("B100", 0.3)])
+def test_standard_pictures_gain(acf_data: Path, name: str, least: float) -> None:
+    engine = load_engine()
+    evaluation = evaluate_pairs(engine, pairs_from_recipe(acf_data / "bench" / name, "acf-std", 4))
+    engine.close()
+    assert evaluation.gain_psnr_y >= least
+    assert evaluation.worst.gain_psnr_y >= -0.1
