@@ -12,7 +12,7 @@ from acf_edge.builder.source import Source
 from acf_edge.degrade import degrade_image, load_recipe
 from acf_edge.degrade.strata import stratified
 from acf_edge.engine.ledger import DegradationQuality
-from acf_edge.imaging.metrics import Quality, quality
+from acf_edge.imaging.metrics import Quality, mean_quality, quality
 from acf_edge.imaging.resize import upscale_bicubic
 
 Uint8Image = npt.NDArray[np.uint8]
@@ -52,18 +52,16 @@ def judge(run: Run, cases: list[Case], scale: int) -> tuple[DegradationQuality, 
 
 
 def _mean(recipe: str, pairs: list[tuple[Quality, Quality]]) -> DegradationQuality:
-    def mean(values: list[float]) -> float:
-        return float(np.mean(values))
-
-    ours, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    ours = mean_quality([pair[0] for pair in pairs])
+    theirs = mean_quality([pair[1] for pair in pairs])
     return DegradationQuality(
         recipe=recipe,
-        psnr_y=mean([q.psnr_y for q in ours]),
-        ssim_y=mean([q.ssim_y for q in ours]),
-        psnr_rgb=mean([q.psnr_rgb for q in ours]),
-        ssim_rgb=mean([q.ssim_rgb for q in ours]),
-        bicubic_psnr_y=mean([q.psnr_y for q in theirs]),
-        bicubic_ssim_y=mean([q.ssim_y for q in theirs]),
+        psnr_y=ours.psnr_y,
+        ssim_y=ours.ssim_y,
+        psnr_rgb=ours.psnr_rgb,
+        ssim_rgb=ours.ssim_rgb,
+        bicubic_psnr_y=theirs.psnr_y,
+        bicubic_ssim_y=theirs.ssim_y,
     )
 
 

@@ -19,7 +19,7 @@ from acf_edge.demo.clip import crop_to, frames_of, sample_clip
 from acf_edge.engine import Bundle, load_engine
 from acf_edge.errors import InputError
 from acf_edge.files import atomic_path, explain_os_error, write_text
-from acf_edge.imaging.metrics import Quality, quality
+from acf_edge.imaging.metrics import Quality, mean_quality, quality
 from acf_edge.imaging.resize import upscale_bicubic
 from acf_edge.profile.latency import profile_bundle
 from acf_edge.report import Figure, Slide, render_report
@@ -198,14 +198,9 @@ def _named(image: Uint8Image, name: str) -> Uint8Image:
     return picture
 
 
-def _mean(rows: list[Quality]) -> Quality:
-    names = Quality.__dataclass_fields__
-    return Quality(*(float(np.mean([getattr(row, name) for row in rows])) for name in names))
-
-
 def _report(out: Path, bundle: Bundle, summary: EnhanceSummary, measured: _Measured) -> DemoResult:
     profile = profile_bundle(bundle, summary.width_in, summary.height_in, runs=20)
-    ours, bicubic = _mean(measured.ours), _mean(measured.bicubic)
+    ours, bicubic = mean_quality(measured.ours), mean_quality(measured.bicubic)
     result = DemoResult(
         frames=summary.frames,
         size_in=(summary.width_in, summary.height_in),

@@ -10,6 +10,7 @@ inside the picture. Everything is computed in float64.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,3 +158,9 @@ def _window(plane: Float64Array) -> Float64Array:
     taps /= taps.sum()
     smooth = np.asarray(cv2.sepFilter2D(plane, cv2.CV_64F, taps, taps), dtype=np.float64)
     return smooth[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS]
+
+
+def mean_quality(rows: Sequence[Quality]) -> Quality:
+    """Plain mean of each figure over one or more rows; infinite if any row is."""
+    columns = [[getattr(row, name) for row in rows] for name in Quality.__dataclass_fields__]
+    return Quality(*(float(np.mean(column)) for column in columns))

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from acf_edge.degrade import degrade_image, load_recipe, mod_crop
 from acf_edge.errors import AcfError, InputError
-from acf_edge.imaging.metrics import Quality, quality
+from acf_edge.imaging.metrics import Quality, mean_quality, quality
 from acf_edge.imaging.resize import upscale_bicubic
 from acf_edge.model.checkpoint import save_checkpoint
 from acf_edge.model.network import AcfNetwork
@@ -56,12 +55,6 @@ class Validation:
     def gain(self) -> float:
         """PSNR-Y above bicubic in dB."""
         return self.ours.psnr_y - self.bicubic.psnr_y
-
-
-def mean_quality(rows: list[Quality]) -> Quality:
-    """Plain mean of each figure."""
-    columns = [[getattr(row, name) for row in rows] for name in Quality.__dataclass_fields__]
-    return Quality(*(float(np.mean(column)) for column in columns))
 
 
 def validate(
