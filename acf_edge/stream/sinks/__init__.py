@@ -1,0 +1,1 @@
+"""Where enhanced frames go on this machine: recordings, folders of pictures, nowhere."""
