@@ -1,0 +1,1 @@
+"""Where frames come from: cameras, networks, files, folders, test pictures."""
