@@ -23,6 +23,7 @@ from acf_edge.model.config import config_named  # noqa: E402
 from acf_edge.model.network import AcfNetwork  # noqa: E402
 from acf_edge.train.data import (  # noqa: E402
     Batch,
+    LowPicture,
     Patches,
     degrade_chunk,
     draw_batch,
@@ -78,7 +79,7 @@ def test_all_eight_orientations_are_drawn(recipe: TrainRecipe) -> None:
     y, x = np.mgrid[0:16, 0:16]
     small = np.repeat((40 + 3 * x + 7 * y)[:, :, None], 3, axis=2).astype(np.uint8)
     wide = replace(recipe, scale=1, batch=64)
-    batch = draw_batch([small], [(small, small, small)], wide, 0)
+    batch = draw_batch([small], [LowPicture(small, small, small)], wide, 0)
     corners = {
         (int(p[0, 0, 1]) - int(p[0, 0, 0]), int(p[0, 1, 0]) - int(p[0, 0, 0])) for p in batch.truth
     }
@@ -98,7 +99,7 @@ def test_the_drawing_never_changes(recipe: TrainRecipe) -> None:
         y, x = np.mgrid[0:height, 0:width]
         low = np.stack([y + 100 * index, x * y % 256, x], axis=2).astype(np.uint8)
         pictures.append(np.repeat(np.repeat(low, 4, axis=0), 4, axis=1))
-        chunk.append((low, low, low))
+        chunk.append(LowPicture(low, low, low))
     checksum = 0
     for step in (0, 1, 31415):
         batch = draw_batch(pictures, chunk, replace(recipe, batch=32), step)
@@ -118,16 +119,16 @@ def test_seed_and_step_decide_the_patches(recipe: TrainRecipe, pictures: list[Ui
 def test_every_chunk_is_degraded_anew(recipe: TrainRecipe, pictures: list[Uint8Image]) -> None:
     first, again, other = (degrade_chunk(pictures, recipe, number) for number in (0, 0, 1))
     for a, b, c in zip(first, again, other, strict=True):
-        assert np.array_equal(a[0], b[0])
-        assert not np.array_equal(a[0], c[0])
-        assert np.array_equal(a[2], c[2])
+        assert np.array_equal(a.degraded, b.degraded)
+        assert not np.array_equal(a.degraded, c.degraded)
+        assert np.array_equal(a.sharp, c.sharp)
 
 
 def test_a_mild_stage_is_milder(recipe: TrainRecipe, pictures: list[Uint8Image]) -> None:
     def nearness(difficulty: float) -> float:
         stage = Stage("s", 100, (("acf-std", 1.0),), (difficulty, difficulty))
         chunk = degrade_chunk(pictures * 4, replace(recipe, stages=(stage,)), 0)
-        return float(np.mean([psnr(degraded, sharp) for degraded, _, sharp in chunk]))
+        return float(np.mean([psnr(low.degraded, low.sharp) for low in chunk]))
 
     assert nearness(0.1) > nearness(1.0) + 3.0
 

@@ -24,6 +24,7 @@ from acf_edge.errors import InputError
 from acf_edge.files import atomic_path
 from acf_edge.model.config import AcfConfig, config_from_json
 from acf_edge.model.network import AcfNetwork
+from acf_edge.model.plain import build_network
 
 FORMAT = "acf-edge-checkpoint-1"
 
@@ -187,7 +188,7 @@ def _read_pickle(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, 
 def _network(config: AcfConfig, tensors: Mapping[str, Tensor], path: Path) -> AcfNetwork:
     # A network without storage first: memory is taken only for what the file really holds.
     with torch.device("meta"):
-        wanted = AcfNetwork(config).state_dict()
+        wanted = build_network(config).state_dict()
     missing, unknown = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
     if missing:
         raise InputError(
@@ -214,7 +215,7 @@ def _network(config: AcfConfig, tensors: Mapping[str, Tensor], path: Path) -> Ac
             )
         if not torch.isfinite(tensor.float()).all():
             raise InputError(f"'{path}': tensor '{name}' holds NaN or infinity.", "Train it again.")
-    network = AcfNetwork(config)
+    network = build_network(config)
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return network
 

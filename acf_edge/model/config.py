@@ -12,6 +12,8 @@ from acf_edge.errors import InputError
 
 CHANNEL_MULTIPLE = 16
 """Widths are multiples of this: what INT8 convolutions on CPUs and GPUs are built for."""
+VOTINGS = ("sigmoid", "softmax", "gate", "none", "plain")
+"""How the junction votes, see :mod:`acf_edge.model.junction`; ``plain`` has no branches at all."""
 MAX_WIDTH = 1024
 MAX_BLOCKS = 64
 """Of residual blocks at one place."""
@@ -43,7 +45,8 @@ class AcfConfig:
         trunk: channels of the reconstruction phase.
         trunk_blocks: interior widths of its residual blocks.
         squeeze: hidden units of the channel attention.
-        voting: how the junction votes; see :mod:`acf_edge.model.junction`.
+        voting: how the junction votes, one of :data:`VOTINGS`. With ``"plain"`` the fields of
+            the branches and ``squeeze`` mean nothing.
     """
 
     name: str
@@ -69,8 +72,10 @@ class AcfConfig:
             raise InputError(f"Network scale {self.scale} is unknown.", "Scales are 2 and 4.")
         if self.fold not in (1, 2):
             raise InputError(f"Network fold {self.fold} is unknown.", "Folds are 1 and 2.")
-        if self.voting != "sigmoid":
-            raise InputError(f"Voting {_short(self.voting)} is unknown.", "There is: sigmoid.")
+        if self.voting not in VOTINGS:
+            raise InputError(
+                f"Voting {_short(self.voting)} is unknown.", f"There are: {', '.join(VOTINGS)}."
+            )
         for what in ("artefact", "structure", "deblur_blocks", "trunk_blocks"):
             count = len(getattr(self, what))
             if count > MAX_BLOCKS:
@@ -244,6 +249,14 @@ SIZES: dict[str, AcfConfig] = {
 }
 """``acf-t`` for a CPU, ``acf-s`` and ``acf-b`` for GPUs, ``acf-paper`` of the size of GFN."""
 
+BASELINES: dict[str, AcfConfig] = {
+    "plain-t": replace(_TINY, name="plain-t", trunk_blocks=(64, 64, 32), voting="plain"),
+    "plain-s": replace(
+        SIZES["acf-s"], name="plain-s", trunk_blocks=(128, 128, 128, 128, 32), voting="plain"
+    ),
+}
+"""What the ACF networks are measured against: a trunk alone, of the same cost (within 1 %)."""
+
 
 def config_named(name: str, scale: int = 4) -> AcfConfig:
     """Look up a size.
@@ -251,6 +264,7 @@ def config_named(name: str, scale: int = 4) -> AcfConfig:
     Raises:
         InputError: no such size or scale.
     """
-    if name not in SIZES:
-        raise InputError(f"There is no network '{name}'.", f"There are: {', '.join(SIZES)}.")
-    return replace(SIZES[name], scale=scale)
+    known = {**SIZES, **BASELINES}
+    if name not in known:
+        raise InputError(f"There is no network '{name}'.", f"There are: {', '.join(known)}.")
+    return replace(known[name], scale=scale)

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from acf_edge.model.config import AcfConfig
-from acf_edge.model.network import AcfNetwork, Anchor
+from acf_edge.model.network import Anchor
+from acf_edge.model.plain import build_network
 
 REFERENCE_HEIGHT, REFERENCE_WIDTH = 180, 320
 
@@ -31,7 +32,7 @@ class Cost:
 def cost(config: AcfConfig, height: int = REFERENCE_HEIGHT, width: int = REFERENCE_WIDTH) -> Cost:
     """Count for an input of ``height`` x ``width`` pixels; nothing is computed."""
     with torch.device("meta"):
-        network = AcfNetwork(config)
+        network = build_network(config)
     macs = 0
 
     def count(module: nn.Module, _: Any, output: Any) -> None:

@@ -79,8 +79,18 @@ class ResidualBlock(nn.Module):
         return torch.relu(x + self.project(torch.relu(self.expand(x))))
 
 
-def _blocks(width: int, interiors: Iterable[int]) -> nn.Sequential:
+def residual_blocks(width: int, interiors: Iterable[int]) -> nn.Sequential:
+    """One :class:`ResidualBlock` per interior width."""
     return nn.Sequential(*(ResidualBlock(width, interior) for interior in interiors))
+
+
+def residual_tail(config: AcfConfig) -> nn.Conv2d:
+    """From the trunk to the residual picture on the grid; small at first."""
+    tail = nn.Conv2d(config.trunk, 3 * config.factor**2, 1)
+    with torch.no_grad():
+        tail.weight.mul_(0.1)
+        nn.init.zeros_(tail.bias)  # type: ignore[arg-type]
+    return tail
 
 
 def _stem(config: AcfConfig) -> nn.Conv2d:
@@ -94,7 +104,7 @@ class PlainBranch(nn.Module):
     def __init__(self, config: AcfConfig, interiors: tuple[int, ...]) -> None:
         super().__init__()
         self.stem = _stem(config)
-        self.blocks = _blocks(config.branch, interiors)
+        self.blocks = residual_blocks(config.branch, interiors)
 
     def forward(self, padded: Tensor) -> Tensor:
         """Input ``(N, 3, H + 4, W + 4)`` -> features ``(N, C, H / fold, W / fold)``."""
@@ -140,12 +150,9 @@ class Reconstruction(nn.Module):
     def __init__(self, config: AcfConfig) -> None:
         super().__init__()
         self.entry = nn.Conv2d(config.branch, config.trunk, 3, padding=1)
-        self.blocks = _blocks(config.trunk, config.trunk_blocks)
+        self.blocks = residual_blocks(config.trunk, config.trunk_blocks)
         self.attention = ChannelSpatialAttention(config.trunk, config.squeeze)
-        self.tail = nn.Conv2d(config.trunk, 3 * config.factor**2, 1)
-        with torch.no_grad():
-            self.tail.weight.mul_(0.1)
-            nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
+        self.tail = residual_tail(config)
 
     def forward(self, joined: Tensor) -> Tensor:
         """``(N, branch, h, w)`` -> residual ``(N, 3 factor^2, h, w)`` before the shuffle."""
@@ -176,10 +183,13 @@ class Auxiliary(NamedTuple):
     Attributes:
         artefact: ``(N, 3, H, W)``; target: the blurred input before compression.
         deblur: ``(N, 3, H, W)``; target: the sharp low-resolution picture.
+        gradient: ``(N, 2, scale H, scale W)``; target: the result's luma, differences to the
+            right and downwards.
     """
 
     artefact: Tensor
     deblur: Tensor
+    gradient: Tensor
 
 
 class AcfNetwork(nn.Module):
@@ -189,7 +199,7 @@ class AcfNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.sharing = Sharing(config)
-        self.junction = Junction(config.branch)
+        self.junction = Junction(config.branch, config.voting)
         self.reconstruction = Reconstruction(config)
         self.anchor = Anchor(config)
 
@@ -206,12 +216,12 @@ class AcfNetwork(nn.Module):
         border = (MARGIN, MARGIN + right, MARGIN, MARGIN + bottom)
         return functional.pad(image, border, mode="replicate")
 
-    def run_padded(self, padded: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    def run_padded(self, padded: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The network after :meth:`pad`: the picture before cropping, the branches' features."""
         folded, branches = self.folded(padded)
         return depth_to_space(folded, self.config.factor), branches
 
-    def folded(self, padded: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    def folded(self, padded: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Like :meth:`run_padded`, before the shuffle: ``(N, 3 factor^2, h, w)`` on the grid."""
         branches = self.sharing(padded)
         joined = self.junction(torch.cat(branches, dim=1))
@@ -223,13 +233,15 @@ class AuxiliaryHeads(nn.Module):
 
     def __init__(self, config: AcfConfig) -> None:
         super().__init__()
-        self.fold = config.fold
+        self.fold, self.factor = config.fold, config.factor
         self.artefact = nn.Conv2d(config.branch, 3 * config.fold**2, 3, padding=1)
         self.deblur = nn.Conv2d(config.branch, 3 * config.fold**2, 3, padding=1)
+        self.gradient = nn.Conv2d(config.branch, 2 * config.factor**2, 3, padding=1)
 
-    def forward(self, image: Tensor, branches: tuple[Tensor, Tensor, Tensor]) -> Auxiliary:
+    def forward(self, image: Tensor, branches: tuple[Tensor, ...]) -> Auxiliary:
         """``image`` is the ``(N, 3, H, W)`` input; sides are multiples of the alignment."""
         return Auxiliary(
             image + depth_to_space(self.artefact(branches[0]), self.fold),
             image + depth_to_space(self.deblur(branches[1]), self.fold),
+            depth_to_space(self.gradient(branches[2]), self.factor),
         )

@@ -9,6 +9,7 @@ patches, however many processes there are.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -22,7 +23,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from acf_edge.degrade import degrade_stages, load_recipe, mod_crop
+from acf_edge.degrade import Recipe, degrade_stages, load_recipe, mod_crop
 from acf_edge.errors import AcfError, InputError
 from acf_edge.imaging.files import list_images, read_image
 from acf_edge.train.recipe import TrainRecipe
@@ -31,6 +32,8 @@ Uint8Image = npt.NDArray[np.uint8]
 BUSY_SHARE = 0.35
 """How often the busier of two places is taken. Photographs have smooth backgrounds that teach
 little; but a network that never sees them sharpens what the lens left soft."""
+SOFTNESS = (0.15, 0.7)
+"""Of soft pictures: standard deviation of their blur in low-resolution pixels."""
 VALIDATION_PREFIX = "cid22v_"
 """Pictures whose names begin so are held out of training."""
 
@@ -44,12 +47,14 @@ class Batch:
         blurred: target of the artefact branch; side = patch.
         sharp: target of the deblur branch; side = patch.
         truth: target of the network; side = patch * scale.
+        clean: ``(N,)`` bool: down-sampled and nothing else.
     """
 
     degraded: Uint8Image
     blurred: Uint8Image
     sharp: Uint8Image
     truth: Uint8Image
+    clean: npt.NDArray[np.bool_]
 
 
 def load_pictures(folder: Path, scale: int, patch: int, held_out: bool) -> list[Uint8Image]:
@@ -83,8 +88,25 @@ def load_pictures(folder: Path, scale: int, patch: int, held_out: bool) -> list[
     return pictures
 
 
-Chunk = list[tuple[Uint8Image, Uint8Image, Uint8Image]]
-"""Per picture: degraded, blurred, sharp; ``(H / scale, W / scale, 3)`` uint8 RGB each."""
+@dataclass(frozen=True)
+class LowPicture:
+    """One picture as a camera would have delivered it; ``(H / scale, W / scale, 3)`` uint8 RGB.
+
+    Attributes:
+        degraded, blurred, sharp: see :class:`Batch`.
+        clean: nothing was done but down-sampling.
+        softness: standard deviation in full-resolution pixels of the blur that the sharp
+            picture itself went through first; 0 for none.
+    """
+
+    degraded: Uint8Image
+    blurred: Uint8Image
+    sharp: Uint8Image
+    clean: bool = False
+    softness: float = 0.0
+
+
+Chunk = list[LowPicture]
 
 _pictures: list[Uint8Image] = []  # of the degrading process only: a pool can keep them nowhere else
 
@@ -127,9 +149,30 @@ def degrade_chunk(pictures: list[Uint8Image], recipe: TrainRecipe, number: int) 
     for index, picture in enumerate(pictures):
         rng = np.random.default_rng([recipe.seed, number, index])
         chosen = degradations[int(rng.choice(len(names), p=shares / shares.sum()))]
-        stages = degrade_stages(picture, chosen, recipe.scale, int(rng.integers(2**32)))
-        chunk.append((stages.degraded, stages.blurred, stages.sharp))
+        seed, clean, softness = int(rng.integers(2**32)), _leaves_clean(chosen), 0.0
+        if clean and rng.random() < recipe.soft:
+            softness = float(rng.uniform(*SOFTNESS)) * recipe.scale
+            picture = soften(picture, softness)
+        stages = degrade_stages(picture, chosen, recipe.scale, seed)
+        chunk.append(LowPicture(stages.degraded, stages.blurred, stages.sharp, clean, softness))
     return chunk
+
+
+def _leaves_clean(recipe: Recipe) -> bool:
+    most = (recipe.blur_length[1], recipe.noise_shot[1], recipe.noise_read[1])
+    return recipe.codec == "none" and not any(most)
+
+
+def soften(picture: Uint8Image, sigma: float) -> Uint8Image:
+    """Blur as a lens out of focus would (Gaussian, ``sigma`` in pixels); 0 returns the picture."""
+    if sigma <= 0:
+        return picture
+    side = 2 * _reach(sigma) + 1
+    return cv2.GaussianBlur(picture, (side, side), sigma).astype(np.uint8, copy=False)
+
+
+def _reach(sigma: float) -> int:
+    return math.ceil(3 * sigma)
 
 
 class Patches:
@@ -219,24 +262,22 @@ def draw_batch(pictures: list[Uint8Image], chunk: Chunk, recipe: TrainRecipe, st
     rows = []
     for _ in range(recipe.batch):
         index = int(rng.choice(len(pictures), p=weights))
-        rows.append(_patch(rng, pictures[index], chunk[index], recipe))
+        rows.append((*_patch(rng, pictures[index], chunk[index], recipe), chunk[index].clean))
     return Batch(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
 def _patch(
-    rng: np.random.Generator,
-    picture: Uint8Image,
-    low: tuple[Uint8Image, Uint8Image, Uint8Image],
-    recipe: TrainRecipe,
+    rng: np.random.Generator, picture: Uint8Image, low: LowPicture, recipe: TrainRecipe
 ) -> tuple[Uint8Image, ...]:
     side, scale = recipe.patch, recipe.scale
-    sharp = low[2]
+    sharp = low.sharp
     places = [_place(rng, sharp.shape[0], sharp.shape[1], side) for _ in range(2)]
     y, x = places[0]
     if rng.random() < BUSY_SHARE:
         y, x = max(places, key=lambda p: _activity(sharp[p[0] : p[0] + side, p[1] : p[1] + side]))
-    truth = picture[y * scale : (y + side) * scale, x * scale : (x + side) * scale]
-    cuts = [image[y : y + side, x : x + side] for image in low]
+    truth = _truth(picture, y * scale, x * scale, side * scale, low.softness)
+    views = (low.degraded, low.blurred, low.sharp)
+    cuts = [image[y : y + side, x : x + side] for image in views]
     flip_x, flip_y, turn = rng.random(3) < 0.5
     result = []
     for cut in (*cuts, truth):
@@ -244,6 +285,17 @@ def _patch(
         cut = cut[::-1] if flip_y else cut
         result.append(cut.transpose(2, 1, 0) if turn else cut.transpose(2, 0, 1))
     return tuple(result)
+
+
+def _truth(picture: Uint8Image, y: int, x: int, side: int, softness: float) -> Uint8Image:
+    """The patch at ``y, x`` of the picture as it was before it was degraded."""
+    if softness <= 0:
+        return picture[y : y + side, x : x + side]
+    # Only what the blur reaches: the whole picture would cost a hundred times as much.
+    reach = _reach(softness)
+    top, left = max(y - reach, 0), max(x - reach, 0)
+    around = np.ascontiguousarray(picture[top : y + side + reach, left : x + side + reach])
+    return soften(around, softness)[y - top : y - top + side, x - left : x - left + side]
 
 
 def _place(rng: np.random.Generator, height: int, width: int, side: int) -> tuple[int, int]:

@@ -19,9 +19,10 @@ from acf_edge.errors import AcfError, InputError
 from acf_edge.imaging.metrics import Quality, mean_quality, quality
 from acf_edge.imaging.resize import upscale_bicubic
 from acf_edge.model.checkpoint import save_checkpoint
-from acf_edge.model.network import AcfNetwork
+from acf_edge.model.network import AcfNetwork, depth_to_space
 from acf_edge.model.runner import run_network
 from acf_edge.train.data import Batch, Patches, Uint8Image, load_pictures
+from acf_edge.train.losses import guard_loss, luma_gradient, picture_loss
 from acf_edge.train.recipe import Stage, TrainRecipe
 from acf_edge.train.state import Run, uninterrupted
 
@@ -246,18 +247,29 @@ def _gradients(
     device: torch.device,
 ) -> float:
     """Forward and backward; changes no weight. Returns the loss."""
-    image = _tensor(batch.degraded, device)
-    weight = stage.auxiliary[0] + (stage.auxiliary[1] - stage.auxiliary[0]) * done
-    measure = nn.functional.mse_loss if stage.loss == "mse" else nn.functional.l1_loss
+    image, truth = _tensor(batch.degraded, device), _tensor(batch.truth, device)
+    weight = stage.weight(stage.auxiliary, done)
+    structure = stage.weight(stage.gradient, done)
+    junction = getattr(run.network, "junction", None)  # a plain network has none
+    if junction is not None:
+        junction.silent = not stage.junction
+    padded = run.network.pad(image)
     with torch.autocast(device.type, torch.bfloat16):
-        output, branches = forward(run.network.pad(image))
-        auxiliary = run.heads(image, branches) if weight > 0 else None
-    loss = measure(output.float(), _tensor(batch.truth, device))
+        output, branches = forward(padded)
+        auxiliary = run.heads(image, branches) if weight > 0 or structure > 0 else None
+    output = output.float()
+    loss = picture_loss(stage.loss, output, truth)
+    if stage.guard > 0 and batch.clean.any():
+        with torch.no_grad():
+            bicubic = depth_to_space(run.network.anchor(padded), run.network.config.factor)
+        clean = torch.from_numpy(batch.clean).to(device)
+        loss = loss + stage.guard * guard_loss(output, bicubic, truth, clean)
     if auxiliary is not None:
         l1 = nn.functional.l1_loss
         side = l1(auxiliary.artefact.float(), _tensor(batch.blurred, device))
         side = side + l1(auxiliary.deblur.float(), _tensor(batch.sharp, device))
         loss = loss + weight * side
+        loss = loss + structure * l1(auxiliary.gradient.float(), luma_gradient(truth))
     value = float(loss.detach())
     if not math.isfinite(value):
         raise _NotFinite("loss")

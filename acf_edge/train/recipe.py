@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from acf_edge.degrade import load_recipe
 from acf_edge.degrade.recipe import is_number, read_toml
 from acf_edge.errors import InputError
 from acf_edge.model.config import AcfConfig, config_named
+from acf_edge.train.losses import LOSSES
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
 
@@ -26,7 +27,11 @@ class Stage:
             shares are above 0 and need not sum to 1.
         difficulty: at the stage's start and end, 0..1; see ``Recipe.scaled``.
         auxiliary: weight of the auxiliary tasks at the stage's start and end, >= 0.
-        loss: ``"l1"`` or ``"mse"``, on RGB in 0..1.
+        gradient: weight of the structure branch's gradient head likewise, >= 0.
+        junction: False keeps it silent: all branches are heard alike.
+        guard: weight, >= 0, of making clean pictures worse than bicubic does; see
+            :func:`acf_edge.train.losses.guard_loss`.
+        loss: one of :data:`acf_edge.train.losses.LOSSES`.
     """
 
     name: str
@@ -34,7 +39,14 @@ class Stage:
     mix: tuple[tuple[str, float], ...]
     difficulty: tuple[float, float] = (1.0, 1.0)
     auxiliary: tuple[float, float] = (0.0, 0.0)
+    gradient: tuple[float, float] = (0.0, 0.0)
+    junction: bool = True
+    guard: float = 0.0
     loss: str = "l1"
+
+    def weight(self, pair: tuple[float, float], done: float) -> float:
+        """Between the two ends of ``pair`` when the stage has got as far as ``done`` (0..1)."""
+        return pair[0] + (pair[1] - pair[0]) * done
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,9 @@ class TrainRecipe:
         ema: decay of the weights' moving average, 0..0.999999; the average is what is kept.
         refresh: steps after which all pictures are degraded anew.
         stages: the curriculum.
+        soft: share, 0..1, of the clean pictures that are blurred first, truth and all: what is
+            soft in the world must stay so.
+        voting: of the junction, instead of the network's own.
     """
 
     name: str
@@ -67,6 +82,8 @@ class TrainRecipe:
     ema: float
     refresh: int
     stages: tuple[Stage, ...]
+    soft: float = 0.0
+    voting: str = ""
 
     @property
     def steps(self) -> int:
@@ -76,7 +93,8 @@ class TrainRecipe:
     @property
     def config(self) -> AcfConfig:
         """The network's shape."""
-        return config_named(self.network, self.scale)
+        config = config_named(self.network, self.scale)
+        return replace(config, voting=self.voting) if self.voting else config
 
     def at(self, step: int) -> tuple[Stage, float]:
         """The stage that ``step`` falls into, and how far it has got (0..1)."""
@@ -117,8 +135,8 @@ def _recipe(table: Mapping[str, Any], path: Path) -> TrainRecipe:
     values = {key: value for key, value in table.items() if key not in ("stages", "description")}
     values["stages"] = tuple(_stage(row, path) for row in stages)
     values.setdefault("name", path.stem)
-    _same_keys(values, TrainRecipe, path, optional=())
-    for key in ("name", "network"):
+    _same_keys(values, TrainRecipe, path, optional=("soft", "voting"))
+    for key in ("name", "network", *({"voting"} & set(values))):
         if not isinstance(values[key], str) or not values[key]:
             raise InputError(f"{path}: '{key}' is {values[key]!r}.", "Give a word.")
     # The bounds keep out slips of the pen; below 8 pixels a patch has no room for a codec block.
@@ -130,7 +148,16 @@ def _recipe(table: Mapping[str, Any], path: Path) -> TrainRecipe:
     _number(path, values, "warmup", 0, 10**9)
     _number(path, values, "ema", 0.0, 0.999999, whole=False)
     _number(path, values, "refresh", 1, 10**9)
+    if "soft" in values:
+        _number(path, values, "soft", 0.0, 1.0, whole=False)
     recipe = TrainRecipe(**values)
+    heads = [
+        name for s in recipe.stages for name in ("auxiliary", "gradient") if any(getattr(s, name))
+    ]
+    if heads and recipe.config.voting == "plain":
+        raise InputError(
+            f"{path}: a plain network has no branches for '{heads[0]}'.", "Leave it out."
+        )
     if recipe.patch % recipe.config.alignment:
         raise InputError(
             f"{path}: 'patch' is {recipe.patch}.",
@@ -157,13 +184,14 @@ def _number(
 def _stage(table: Any, path: Path) -> Stage:
     if not isinstance(table, dict):
         raise InputError(f"{path}: a stage is no table.", "Write [[stages]].")
-    _same_keys(table, Stage, path, optional=("difficulty", "auxiliary", "loss"))
+    optional = ("difficulty", "auxiliary", "gradient", "junction", "guard", "loss")
+    _same_keys(table, Stage, path, optional=optional)
     values = dict(table)
     if not isinstance(values["name"], str):
         raise InputError(f"{path}: a stage's 'name' is {values['name']!r}.", "Give a word.")
     _number(path, values, "steps", 1, 10**9)
     # An auxiliary weight above 1000 drowns the task itself; a difficulty is a share.
-    for key, high in (("difficulty", 1.0), ("auxiliary", 1000.0)):
+    for key, high in (("difficulty", 1.0), ("auxiliary", 1000.0), ("gradient", 1000.0)):
         if key in values:
             pair = values[key]
             right = isinstance(pair, list) and len(pair) == 2
@@ -180,8 +208,12 @@ def _stage(table: Any, path: Path) -> Stage:
         if not is_number(share) or share <= 0:
             raise InputError(f"{path}: the share of '{name}' is {share!r}.", "Give a number > 0.")
     values["mix"] = tuple((name, float(share)) for name, share in mix.items())
-    if values.get("loss", "l1") not in ("l1", "mse"):
-        raise InputError(f"{path}: 'loss' is {values['loss']!r}.", "Give l1 or mse.")
+    if values.get("loss", "l1") not in LOSSES:
+        raise InputError(f"{path}: 'loss' is {values['loss']!r}.", f"Give {', '.join(LOSSES)}.")
+    if not isinstance(values.get("junction", True), bool):
+        raise InputError(f"{path}: 'junction' is {values['junction']!r}.", "Give true or false.")
+    if "guard" in values:
+        _number(path, values, "guard", 0.0, 1000.0, whole=False)
     return Stage(**values)
 
 

@@ -15,7 +15,8 @@ from torch import nn
 
 from acf_edge.errors import InputError
 from acf_edge.files import atomic_path
-from acf_edge.model.network import AcfNetwork, AuxiliaryHeads
+from acf_edge.model.network import AuxiliaryHeads
+from acf_edge.model.plain import build_network
 from acf_edge.train.recipe import TrainRecipe
 
 
@@ -39,8 +40,8 @@ class Run:
         # Drawn on the CPU whatever the device, and without touching the caller's generator.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            network, heads = AcfNetwork(recipe.config), AuxiliaryHeads(recipe.config)
-            self.average = AcfNetwork(recipe.config).to(device)
+            network, heads = build_network(recipe.config), AuxiliaryHeads(recipe.config)
+            self.average = build_network(recipe.config).to(device)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.heads = heads.to(device)
         self.average.load_state_dict(self.network.state_dict())
