@@ -11,7 +11,9 @@ import struct
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 from av.codec.context import CodecContext
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
@@ -27,6 +29,7 @@ _BT709 = 1
 
 # swscale numbers its matrices SWS_CS_*; only these six differ for it.
 _SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+_LIMITED_UNLESS_TAGGED = frozenset({"h264", "hevc", "vvc", "av1", "libdav1d", "vp9", "mpeg2video"})
 # SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT, as a number because PyAV 16
 # names only the first. Rounding and full chroma together are worth 12 dB.
 _QUALITY = 0x4 | 0x40000 | 0x2000
@@ -70,11 +73,13 @@ def _primaries_by_size(width: int, height: int) -> int:
 
 
 def tags_of(frame: VideoFrame, context: VideoCodecContext) -> Colour:
-    """What the decoder says about a frame, untouched.
+    """What the decoder says about a frame, and what its format says unasked.
 
     PyAV 16 tells primaries and transfer of the codec context only.
     """
     full = frame.format.name.startswith("yuvj")
+    if _is_grey(frame) and not int(frame.color_range):
+        full = context.name not in _LIMITED_UNLESS_TAGGED  # raw grey cameras, picture codecs
     return Colour(
         matrix=int(frame.colorspace),
         range=RANGE_FULL if full else int(frame.color_range),
@@ -143,6 +148,9 @@ def decode_rgb(
 ) -> Uint8Image:
     """Turn a decoded frame into RGB.
 
+    More than 8 bits are dithered (:func:`bits_of`): what lies between two code
+    values comes out as a mixture of them whose mean is right, not as a band.
+
     Args:
         reformatter: one per stream and thread; it keeps swscale's tables.
         frame: any pixel format that swscale reads.
@@ -154,18 +162,75 @@ def decode_rgb(
     """
     matrix = _SWSCALE.get(colour.matrix, 1)
     width, height = size or (frame.width, frame.height)
+    bits = bits_of(frame)
     rgb = reformatter.reformat(
         frame,
         width=width,
         height=height,
-        format="rgb24",
+        format="rgb48le" if bits > 8 else "rgb24",
         src_colorspace=matrix,
         dst_colorspace=_rgb_side(matrix),
         src_color_range=colour.range,
         dst_color_range=RANGE_FULL,
         interpolation=_QUALITY,
     )
-    return np.ascontiguousarray(rgb.to_ndarray(), dtype=np.uint8)
+    full = colour.range == RANGE_FULL
+    if bits > 8:
+        deep = np.asarray(rgb.to_ndarray(), np.uint16)
+        return _dithered(deep, *_deep_levels(frame, bits, full))
+    pixels = np.ascontiguousarray(rgb.to_ndarray(), dtype=np.uint8)
+    return pixels if full or not _is_grey(frame) else _stretched(pixels)
+
+
+def bits_of(frame: VideoFrame) -> int:
+    """Bits of a frame's deepest component; more than 8 are brought down to 8."""
+    return max((component.bits for component in frame.format.components), default=8)
+
+
+def _is_grey(frame: VideoFrame) -> bool:
+    return len(frame.format.components) == 1 and not frame.format.is_rgb
+
+
+def _deep_levels(frame: VideoFrame, bits: int, full: bool) -> tuple[int, int]:
+    """What swscale writes for black and for white when it makes 16-bit RGB of a frame."""
+    if frame.format.is_rgb:
+        return 0, 65535
+    if full:
+        return 0, ((1 << bits) - 1) << (16 - bits)  # shifted up, not stretched
+    # Limited range is stretched as if it had 8 bits; of grey, it takes all for full range.
+    return (16 << 8, 235 << 8) if _is_grey(frame) else (0, 255 << 8)
+
+
+def _thresholds() -> npt.NDArray[np.uint16]:
+    """Bayer's 8x8 order as offsets in 1/256 of a code value, ``(8, 8, 3)``, mean 1/2."""
+    order = np.zeros((1, 1), np.int64)
+    for _ in range(3):
+        order = np.block([[4 * order, 4 * order + 2], [4 * order + 3, 4 * order + 1]])
+    return (4 * order + 2).astype(np.uint16)[:, :, None].repeat(3, 2)
+
+
+_THRESHOLDS = _thresholds()
+
+
+def _dithered(deep: npt.NDArray[np.uint16], black: int, white: int) -> Uint8Image:
+    """Ordered dithering of ``(H, W, 3)`` uint16 to 8 bits, so that black is 0 and white 255."""
+    height, width = deep.shape[:2]
+    tiles = (height + 7) // 8, (width + 7) // 8, 1
+    offsets = np.tile(_THRESHOLDS, tiles)[:height, :width]
+    factor = (255 << 8) / (white - black)
+    # Both saturate, and take a fraction of NumPy's time.
+    if factor == 1 and not black:
+        raised = cv2.add(deep, offsets)
+    else:
+        raised = cv2.addWeighted(deep, factor, offsets, 1, -black * factor)
+    # The high byte is the code value.
+    return np.ascontiguousarray(np.asarray(raised, np.uint16).view(np.uint8)[:, :, 1::2])
+
+
+def _stretched(grey: Uint8Image) -> Uint8Image:
+    """Limited range to full, for grey pictures: swscale takes all of them for full range."""
+    table = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(grey, table), np.uint8)
 
 
 class YuvWriter:

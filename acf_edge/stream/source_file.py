@@ -25,6 +25,7 @@ from acf_edge.stream.colour import (
     UPRIGHT,
     Colour,
     Orientation,
+    bits_of,
     decode_rgb,
     orientation_of_matrix,
     resolve,
@@ -305,9 +306,8 @@ class FileSource:
 
     def _note_format(self, raw: VideoFrame) -> None:
         notes = self.report.notes
-        bits = max((component.bits for component in raw.format.components), default=8)
-        if bits > 8:
-            notes.append(f"{bits}-bit pixels were brought to 8 bits")
+        if bits_of(raw) > 8:
+            notes.append(f"{bits_of(raw)}-bit pixels were dithered to 8 bits")
         if any(component.is_alpha for component in raw.format.components):
             notes.append("transparency was left out")
         if self.tags.hdr:
