@@ -4,62 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from dataclasses import dataclass
 from pathlib import Path
 
 import av
 from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Stream
-from av.video.stream import VideoStream
 
 from acf_edge.errors import InputError
 from acf_edge.files import explain_os_error
 from acf_edge.stream.colour import Colour, YuvWriter
+from acf_edge.stream.encoder import EncoderOptions, add_video
 from acf_edge.stream.frame import Frame
 from acf_edge.stream.source_file import FileSource
 
-PRESETS = (
-    "ultrafast",
-    "superfast",
-    "veryfast",
-    "faster",
-    "fast",
-    "medium",
-    "slow",
-    "slower",
-    "veryslow",
-)
+__all__ = ["VIDEO_SUFFIXES", "EncoderOptions", "FileSink", "check_video_suffix"]
+
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 VIDEO_SUFFIXES = tuple(sorted(_FORMATS))
 _WEBM_AUDIO = ("opus", "libopus", "vorbis", "libvorbis")
 _WEBM_SUBTITLES = ("webvtt",)
 # Of a container that holds only this brand of file, not of the film in it.
 _CONTAINER_KEYS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
-_LARGEST = {"libx264": 16384, "libvpx-vp9": 65535}
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderOptions:
-    """How to write the video.
-
-    Attributes:
-        crf: constant quality; 0 is lossless, 18 visually so, 51 the worst.
-        preset: x264's trade of time for size, one of :data:`PRESETS`.
-        audio: copy the audio streams.
-    """
-
-    crf: int = 18
-    preset: str = "veryfast"
-    audio: bool = True
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.crf <= 51:
-            raise InputError(f"--crf {self.crf} is out of range.", "Choose 0 (best) to 51.")
-        if self.preset not in PRESETS:
-            raise InputError(
-                f"Unknown preset '{self.preset}'.", f"There are: {', '.join(PRESETS)}."
-            )
 
 
 def check_video_suffix(path: Path) -> str:
@@ -118,10 +84,11 @@ class FileSink:
             format=format_name,
             container_options=_muxer_options(format_name, source.time_base.denominator),
         )
-        codec = "libvpx-vp9" if format_name == "webm" else "libx264"
         try:
-            self.video = self._add_video(codec, source, size, options)
+            self.video = add_video(self._container, format_name, source, size, colour, options)
             pixel_format = str(self.video.codec_context.pix_fmt)
+            if pixel_format == "yuv444p":
+                self.notes.append("odd size: written as 4:4:4, which some players do not show")
             self._writer = YuvWriter(*size, colour, pixel_format)
             self._add_copies(source, format_name, options)
             self._copy_metadata(source)
@@ -130,44 +97,6 @@ class FileSink:
             raise
         if format_name in ("matroska", "webm") and (source.time_base * 1000).denominator != 1:
             self.notes.append(f"'{target.suffix}' keeps time in whole milliseconds; .mp4 is exact")
-
-    def _add_video(
-        self, codec: str, source: FileSource, size: tuple[int, int], options: EncoderOptions
-    ) -> VideoStream:
-        width, height = size
-        if max(size) > _LARGEST[codec]:
-            raise InputError(
-                f"{width}x{height} is larger than {codec} can write ({_LARGEST[codec]}).",
-                "Use an engine with a smaller scale.",
-            )
-        if codec == "libx264":
-            wanted = {"preset": options.preset, "crf": str(options.crf)}
-        else:
-            wanted = {"crf": str(options.crf), "deadline": "realtime", "cpu-used": "8"}
-            wanted["row-mt"] = "1"
-        stream = self._container.add_stream(codec, rate=source.rate, options=wanted)
-        assert isinstance(stream, VideoStream)
-        context = stream.codec_context
-        context.width, context.height = width, height
-        # 4:2:0 shares a chroma sample between two columns and two rows.
-        context.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"
-        if context.pix_fmt == "yuv444p":
-            self.notes.append("odd size: written as 4:4:4, which some players do not show")
-        stream.time_base = source.time_base
-        context.time_base = source.time_base
-        context.colorspace = self._colour.matrix
-        context.color_range = self._colour.range
-        context.color_primaries = self._colour.primaries
-        context.color_trc = self._colour.transfer
-        if source.aspect is not None:
-            context.sample_aspect_ratio = source.aspect
-        try:
-            context.open()
-        except (FFmpegError, ValueError) as error:
-            raise InputError(
-                f"{codec} cannot write {width}x{height} with these options: {error}."
-            ) from error
-        return stream
 
     def _add_copies(self, source: FileSource, format_name: str, options: EncoderOptions) -> None:
         wanted = []
@@ -236,6 +165,22 @@ class FileSink:
                 self._copy(item)
         except FFmpegError as error:
             raise self._explain(error) from error
+
+    def write_coded(self, packet: Packet[Stream]) -> None:
+        """Add a picture that an encoder with the same options has coded already.
+
+        Args:
+            packet: with its times, time base and key flag set.
+
+        Raises:
+            InputError: the disk is full or the file cannot be written.
+        """
+        packet.stream = self.video
+        try:
+            self._container.mux(packet)
+        except FFmpegError as error:
+            raise self._explain(error) from error
+        self.frames += 1
 
     def _copy(self, packet: Packet[Stream]) -> None:
         index = packet.stream.index
