@@ -289,6 +289,11 @@ def _left_sited() -> VideoFrame:
     return frames[0]
 
 
+def blank_left_sited(width: int, height: int, pixel_format: str) -> VideoFrame:
+    """A frame to fill whose chroma lies on the even columns; :func:`decode_rgb` minds that."""
+    return _left_sited().reformat(width=width, height=height, format=pixel_format)
+
+
 @dataclass(frozen=True, slots=True)
 class Orientation:
     """One of the eight ways to lay a picture: transpose first, then mirror."""
