@@ -4,35 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
 
 import av
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
-from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from acf_edge.errors import InputError
-from acf_edge.stream.colour import (
-    UPRIGHT,
-    Colour,
-    Orientation,
-    bits_of,
-    decode_rgb,
-    orientation_of_matrix,
-    resolve,
-    tags_of,
-)
+from acf_edge.stream.fields import OFF, REBUILT, Deinterlacer
 from acf_edge.stream.frame import Frame
 from acf_edge.stream.integrity import Promise, read_promise
+from acf_edge.stream.pictures import PictureReader, SourceReport
 from acf_edge.stream.timeline import Timeline
 
 # Containers that write their duration down; of others FFmpeg makes a guess.
@@ -41,39 +29,14 @@ _SLACK = Fraction(1, 2)
 _KEEP = "Run again with --keep-damaged to enhance what is left of it."
 
 
-@dataclass(slots=True)
-class SourceReport:
-    """What went on while reading; complete once the frames are exhausted.
-
-    Attributes:
-        frames: frames handed out.
-        corrupt: frames that the decoder marked as damaged.
-        untimed: frames without a timestamp of their own; they follow the one
-            before by the stream's frame interval.
-        retimed: frames whose timestamp did not come after the one before; moved
-            to one unit after it, because no container holds time that runs back.
-        resized: frames of another size than the first, scaled to it.
-        skipped: coded pictures that could not be decoded at all.
-        damage: what is wrong with the file as a whole, in words; empty if nothing is.
-        notes: what is special about its pixels, in words.
-    """
-
-    frames: int = 0
-    corrupt: int = 0
-    untimed: int = 0
-    retimed: int = 0
-    resized: int = 0
-    skipped: int = 0
-    damage: str = ""
-    notes: list[str] = field(default_factory=list)
-
-
 class FileSource:
     """Open a video file and read its first frame.
 
     Args:
         path: any container and codec that FFmpeg knows.
         keep_damaged: read what can be read of a damaged file instead of refusing it.
+        deinterlace: ``"off"``, ``"on"`` or ``"auto"``, see :class:`Deinterlacer`.
+        start: seconds into the file from which on frames and packets are handed out.
 
     Attributes:
         container: the open PyAV container (for its metadata and stream templates).
@@ -88,13 +51,21 @@ class FileSource:
         InputError: not a video, without a video stream, cut off or damaged.
     """
 
-    def __init__(self, path: Path, *, keep_damaged: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        keep_damaged: bool = False,
+        deinterlace: str = OFF,
+        start: float = 0.0,
+    ) -> None:
         self.path = path
         self.report = SourceReport()
         self._keep_damaged = keep_damaged
-        self._reformatter = VideoReformatter()
+        self._deinterlacer = Deinterlacer(deinterlace)
+        self._rebuilt = deinterlace != OFF
+        self._start = Fraction(start)
         self._timeline = Timeline()
-        self._last_pts: int | None = None
         self._wanted: frozenset[int] = frozenset()
         self.exhausted = False
         promise = read_promise(path)
@@ -105,27 +76,43 @@ class FileSource:
             self.time_base = self.video.time_base or Fraction(1, 90000)
             if promise.missing:
                 self._refuse_cut_off(promise)
+            if start:
+                self._seek()
             self._prepare()
         except BaseException:
             self.container.close()
             raise
 
+    def _seek(self) -> None:
+        begin = Fraction(self.container.start_time or 0, av.time_base)
+        self._start += begin
+        # Where a container cannot seek, what lies before is read and left out.
+        with contextlib.suppress(FFmpegError):
+            self.container.seek(int(self._start * av.time_base))
+
     def _prepare(self) -> None:
+        self._pictures = PictureReader(
+            self.time_base, self.rate, self.report, one_size=True, rebuilt=self._rebuilt
+        )
         self._items = self._read()
         self._ahead: list[Frame | Packet[Stream]] = []
-        self.tags = Colour()
-        self._orientation = UPRIGHT
-        self._coded: tuple[int, int] | None = None
         for item in self._items:
             self._ahead.append(item)
             if isinstance(item, Frame):
                 self.first = item
                 break
         else:
+            if self._start and not self.report.skipped:
+                raise InputError(
+                    f"'{self.path}' ends before the given start.", "Give an earlier one."
+                )
             raise InputError(f"No frame of '{self.path}' could be decoded.", "Is it a whole file?")
+        self.tags = self._pictures.tags
         aspect = self.video.sample_aspect_ratio
         if aspect and aspect > 0 and aspect != 1:
-            self.aspect: Fraction | None = 1 / aspect if self._orientation.transpose else aspect
+            self.aspect: Fraction | None = (
+                1 / aspect if self._pictures.orientation.transpose else aspect
+            )
         else:
             self.aspect = None
 
@@ -186,6 +173,8 @@ class FileSource:
     def notes(self) -> list[str]:
         """Everything that is not handed out as it is in the file, in words."""
         report, notes = self.report, list(self.report.notes)
+        if self._deinterlacer.used:
+            notes.append(REBUILT)
         if report.damage:
             notes.append(f"the input is damaged: {report.damage}")
         if self._timeline.jumps:
@@ -218,7 +207,9 @@ class FileSource:
             # A flushing packet knows its stream by this reference only.
             if packet.stream.index == self.video.index:
                 yield from self._decode(packet)
-            elif packet.dts is not None or packet.pts is not None:
+            elif packet.dts is None and packet.pts is None:
+                continue
+            elif not self._before_start(packet.pts, packet.time_base):
                 yield packet
 
     def _decode(self, packet: Packet[Stream] | None) -> Iterator[Frame]:
@@ -230,8 +221,22 @@ class FileSource:
             if self.report.frames:
                 self._damaged(f"a picture cannot be decoded ({error.strerror})")
             return
-        for frame in frames:
-            yield self._frame(frame)
+        flushing = packet is None or (packet.size == 0 and packet.dts is None)
+        for raw in frames:
+            yield from map(self._frame, self._whole(self._deinterlacer.push(raw)))
+        if flushing:
+            yield from map(self._frame, self._whole(self._deinterlacer.flush()))
+
+    def _whole(self, pictures: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+        for picture in pictures:
+            if not self._before_start(picture.pts, self.time_base):
+                yield picture
+
+    def _frame(self, raw: VideoFrame) -> Frame:
+        return self._pictures.frame(raw, self.video.codec_context)
+
+    def _before_start(self, pts: int | None, unit: Fraction) -> bool:
+        return bool(self._start) and pts is not None and pts * unit < self._start
 
     def _check_end(self) -> None:
         """Damage inside a file can make a demuxer lose its way and end early."""
@@ -252,68 +257,6 @@ class FileSource:
                 _KEEP,
             )
         self.report.damage = self.report.damage or how
-
-    def _frame(self, raw: VideoFrame) -> Frame:
-        report = self.report
-        if self._coded is None:
-            self._coded = (raw.width, raw.height)
-            self.tags = tags_of(raw, self.video.codec_context)
-            self._orientation = self._find_orientation(raw)
-            self._note_format(raw)
-        if (raw.width, raw.height) != self._coded:
-            report.resized += 1
-        report.corrupt += bool(raw.is_corrupt)
-        colour = resolve(
-            tags_of(raw, self.video.codec_context), raw.width, raw.height, rgb=raw.format.is_rgb
-        )
-        pixels = decode_rgb(self._reformatter, raw, colour, self._coded)
-        frame = Frame(
-            pixels=self._orientation.apply(pixels),
-            pts=self._time(raw.pts),
-            time_base=self.time_base,
-            duration=max(0, raw.duration or 0),
-            colour=colour,
-            key=bool(raw.key_frame),
-        )
-        report.frames += 1
-        return frame
-
-    def _time(self, pts: int | None) -> int:
-        last = self._last_pts
-        if pts is None:
-            self.report.untimed += 1
-            step = max(1, round(1 / (self.rate * self.time_base)))
-            pts = 0 if last is None else last + step
-        elif last is not None and pts <= last:
-            self.report.retimed += 1
-            pts = last + 1
-        self._last_pts = pts
-        return pts
-
-    def _find_orientation(self, raw: VideoFrame) -> Orientation:
-        try:
-            # PyAV's stubs call this mapping a TypedDict with string keys; it is neither.
-            data = cast(Any, raw.side_data)[SideDataType.DISPLAYMATRIX]
-        except KeyError:
-            return UPRIGHT
-        orientation = orientation_of_matrix(bytes(data))
-        if orientation is None:
-            self.report.notes.append(
-                "the display matrix is not a right angle; it was left out and the pixels unturned"
-            )
-            return UPRIGHT
-        return orientation
-
-    def _note_format(self, raw: VideoFrame) -> None:
-        notes = self.report.notes
-        if bits_of(raw) > 8:
-            notes.append(f"{bits_of(raw)}-bit pixels were dithered to 8 bits")
-        if any(component.is_alpha for component in raw.format.components):
-            notes.append("transparency was left out")
-        if self.tags.hdr:
-            notes.append("the HDR transfer curve was kept as it is, in 8 bits")
-        if raw.interlaced_frame:
-            notes.append("the video is interlaced; its fields were not separated")
 
     def _refuse_cut_off(self, promise: Promise) -> None:
         how = _share(promise)
