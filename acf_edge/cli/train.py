@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from acf_edge.errors import InputError
 
 NAME = "train"
 HELP = "train a network by a recipe; goes on where it was stopped"
-EXAMPLE = "acf-edge train acf-t-x4 --data photos/ --out runs/acf-t-x4"
+EXAMPLE = """acf-edge train acf-t-x4 --data photos/ --out runs/acf-t-x4
+torchrun --nproc-per-node 4 -m acf_edge train acf-s-x4 --data photos/ --out runs/s --device cuda"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=int, default=0, metavar="N", help="0: as many as torch likes"
     )
+    parser.add_argument(
+        "--start",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="begin with its weights where they fit, e.g. those of another scale",
+    )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write TensorBoard events to OUT/tensorboard"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per report")
 
 
@@ -43,17 +54,25 @@ def run(args: argparse.Namespace) -> int:
     """Train; returns 0 when the recipe's last step is done, 130 after Ctrl-C."""
     import torch
 
-    from acf_edge.train.loop import TrainingStopped, train
+    from acf_edge.model.checkpoint import load_checkpoint
+    from acf_edge.train.loop import Progress, TrainingStopped, train
     from acf_edge.train.recipe import load_train_recipe
-    from acf_edge.train.report import show_progress
+    from acf_edge.train.report import show_progress, tensorboard_log
 
     if args.threads < 0:
         raise InputError(f"--threads {args.threads} cannot be.", "Give 0 or more.")
     if args.threads:
         torch.set_num_threads(args.threads)
     recipe = load_train_recipe(args.recipe)
+    start = load_checkpoint(args.start).network if args.start else None
+    events = args.out / "tensorboard" if args.tensorboard else None
     try:
-        with show_progress(args.json) as tell:
+        with show_progress(args.json) as show, tensorboard_log(events) as write:
+
+            def tell(progress: Progress) -> None:
+                write(progress)
+                show(progress)
+
             result = train(
                 recipe,
                 args.data,
@@ -62,9 +81,11 @@ def run(args: argparse.Namespace) -> int:
                 compile_network=args.compile,
                 validate_every=args.validate_every,
                 on_progress=tell,
+                start=start,
             )
     except TrainingStopped as stop:
         print(f"acf-edge: interrupted: {stop}", file=sys.stderr, flush=True)
         return stop.exit_code
-    print(json.dumps({"checkpoint": str(result)}) if args.json else f"checkpoint: {result}")
+    if int(os.environ.get("RANK", "0")) == 0:  # of several processes, one speaks
+        print(json.dumps({"checkpoint": str(result)}) if args.json else f"checkpoint: {result}")
     return 0

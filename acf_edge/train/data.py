@@ -16,7 +16,7 @@ import signal
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import cv2
@@ -55,6 +55,10 @@ class Batch:
     sharp: Uint8Image
     truth: Uint8Image
     clean: npt.NDArray[np.bool_]
+
+    def share(self, rank: int, size: int) -> Batch:
+        """Every ``size``-th patch from ``rank`` on."""
+        return Batch(*(getattr(self, field.name)[rank::size] for field in fields(self)))
 
 
 def load_pictures(folder: Path, scale: int, patch: int, held_out: bool) -> list[Uint8Image]:

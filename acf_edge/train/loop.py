@@ -1,4 +1,4 @@
-"""The trainer: one process, CPU or CUDA, resumable at every checkpoint."""
+"""The trainer: CPU or CUDA, one process or one per GPU, resumable at every checkpoint."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from acf_edge.degrade import degrade_image, load_recipe, mod_crop
 from acf_edge.errors import AcfError, InputError
 from acf_edge.imaging.metrics import Quality, mean_quality, quality
 from acf_edge.imaging.resize import upscale_bicubic
 from acf_edge.model.checkpoint import save_checkpoint
-from acf_edge.model.network import AcfNetwork, depth_to_space
+from acf_edge.model.network import AcfNetwork
 from acf_edge.model.runner import run_network
-from acf_edge.train.data import Batch, Patches, Uint8Image, load_pictures
-from acf_edge.train.losses import guard_loss, luma_gradient, picture_loss
-from acf_edge.train.recipe import Stage, TrainRecipe
+from acf_edge.train.data import Patches, Uint8Image, load_pictures
+from acf_edge.train.group import join_group
+from acf_edge.train.recipe import TrainRecipe
 from acf_edge.train.state import Run, uninterrupted
+from acf_edge.train.step import NotFinite, advance, gradients
 
 CHECKPOINT_SECONDS = 120.0
 """Between two writings of the state: what a power cut costs at most."""
@@ -125,6 +126,7 @@ def train(
     validate_every: int = 1000,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     on_progress: Callable[[Progress], None] | None = None,
+    start: AcfNetwork | None = None,
 ) -> Path:
     """Train until the recipe's last step; go on from ``out/state.pth`` if it is there.
 
@@ -141,6 +143,10 @@ def train(
         checkpoint_seconds: between two writings of ``state.pth``; 0 writes after every step.
         on_progress: called about every two seconds and after each validation, always
             after a state that is due has been written.
+        start: a run that begins anew takes those of its weights that fit in name and shape.
+
+    Several processes, started by torchrun, share each batch; the first of them writes,
+    validates and reports.
 
     Returns:
         The path of the finished checkpoint.
@@ -153,17 +159,20 @@ def train(
     """
     if validate_every < 1:
         raise InputError(f"Validating every {validate_every} steps cannot be.", "Give 1 or more.")
-    place = _device(device, compile_network)
-    run, state_path = Run(recipe, place), out / "state.pth"
+    group = join_group(_device(device, compile_network), recipe.batch)
+    run, state_path = Run(recipe, group.device), out / "state.pth"
     if state_path.is_file():
-        run.restore(state_path, recipe, place)
+        run.restore(state_path, recipe, group.device)
+    elif start is not None:
+        run.begin_with(start)
     held_out = load_pictures(data, recipe.scale, recipe.patch, held_out=True)
     forward: Callable[[Tensor], Any] = run.network.run_padded
     if compile_network:
         forward = torch.compile(forward)
     with Patches(data, recipe) as patches:
         # Whether there is room and leave to write is better known now than two minutes on.
-        run.save(state_path, recipe)
+        if group.leads:
+            run.save(state_path, recipe)
         last_saved = last_told = time.monotonic()
         told_step = run.step
         try:
@@ -171,11 +180,14 @@ def train(
                 begun = time.monotonic()
                 stage, done = recipe.at(run.step)
                 rate = learning_rate(recipe, run.step)
-                loss = _gradients(run, forward, patches.batch(run.step), stage, done, place)
+                batch = patches.batch(run.step).share(group.rank, group.size)
+                loss = gradients(run, forward, batch, stage, done, group)
                 with uninterrupted():
-                    _advance(run, rate, recipe.ema)
+                    advance(run, rate, recipe.ema)
                     now = time.monotonic()
                     run.seconds += now - begun
+                if not group.leads:
+                    continue
                 checked = None
                 if run.step % validate_every == 0 or run.step == recipe.steps:
                     checked = validate(run.average, held_out, VALIDATION_RECIPE)
@@ -188,28 +200,28 @@ def train(
                         Progress(run.step, recipe.steps, stage.name, loss, rate, speed, checked)
                     )
                     last_told, told_step = time.monotonic(), run.step
-        except _NotFinite as error:
+        except NotFinite as error:
             raise AcfError(
                 f"The {error} became infinite or NaN at step {run.step}.",
                 f"Lower 'rate' and run again: it goes on from '{state_path}'.",
             ) from None
         except KeyboardInterrupt:
-            with uninterrupted():
-                run.save(state_path, recipe)
+            if group.leads:
+                with uninterrupted():
+                    run.save(state_path, recipe)
             raise TrainingStopped(
                 f"Stopped at step {run.step} of {recipe.steps}; '{state_path}' holds it.",
                 "The same command goes on from there.",
             ) from None
+        finally:
+            group.leave()
     result = out / f"{recipe.config.title}.safetensors"
-    save_checkpoint(result, run.average.eval(), provenance(recipe, run.step, run.seconds))
+    if group.leads:
+        save_checkpoint(result, run.average.eval(), provenance(recipe, run.step, run.seconds))
     return result
 
 
-class _NotFinite(Exception):
-    """The loss or its gradient; raised before the weights are touched."""
-
-
-def _device(name: str, compile_network: bool) -> torch.device:
+def _device(name: str, compile_network: bool) -> str:
     if name not in ("cpu", "cuda"):
         raise InputError(f"There is no device '{name}'.", "Give cpu or cuda.")
     if name == "cuda" and not torch.cuda.is_available():
@@ -224,7 +236,7 @@ def _device(name: str, compile_network: bool) -> torch.device:
             f"torch.compile needs a C++ compiler; there is no '{compiler}'.",
             "Install one (apt-get install g++), or leave out --compile.",
         )
-    return torch.device(name)
+    return name
 
 
 def provenance(recipe: TrainRecipe, steps: int, seconds: float) -> dict[str, Any]:
@@ -236,71 +248,3 @@ def provenance(recipe: TrainRecipe, steps: int, seconds: float) -> dict[str, Any
         "seed": recipe.seed,
         "torch": torch.__version__,
     }
-
-
-def _gradients(
-    run: Run,
-    forward: Callable[[Tensor], Any],
-    batch: Batch,
-    stage: Stage,
-    done: float,
-    device: torch.device,
-) -> float:
-    """Forward and backward; changes no weight. Returns the loss."""
-    image, truth = _tensor(batch.degraded, device), _tensor(batch.truth, device)
-    weight = stage.weight(stage.auxiliary, done)
-    structure = stage.weight(stage.gradient, done)
-    junction = getattr(run.network, "junction", None)  # a plain network has none
-    if junction is not None:
-        junction.silent = not stage.junction
-    padded = run.network.pad(image)
-    with torch.autocast(device.type, torch.bfloat16):
-        output, branches = forward(padded)
-        auxiliary = run.heads(image, branches) if weight > 0 or structure > 0 else None
-    output = output.float()
-    loss = picture_loss(stage.loss, output, truth)
-    if stage.guard > 0 and batch.clean.any():
-        with torch.no_grad():
-            bicubic = depth_to_space(run.network.anchor(padded), run.network.config.factor)
-        clean = torch.from_numpy(batch.clean).to(device)
-        loss = loss + stage.guard * guard_loss(output, bicubic, truth, clean)
-    if auxiliary is not None:
-        l1 = nn.functional.l1_loss
-        side = l1(auxiliary.artefact.float(), _tensor(batch.blurred, device))
-        side = side + l1(auxiliary.deblur.float(), _tensor(batch.sharp, device))
-        loss = loss + weight * side
-        loss = loss + structure * l1(auxiliary.gradient.float(), luma_gradient(truth))
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise _NotFinite("loss")
-    run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    # One odd batch must not throw the network back by more than a step's worth.
-    norm = nn.utils.clip_grad_norm_(run.network.parameters(), 1.0)
-    gradients = [p.grad for p in run.heads.parameters() if p.grad is not None]
-    # Checked here: a state with NaN in its weights must never replace the last good one.
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in (norm, *gradients)):
-        raise _NotFinite("gradient")
-    return value
-
-
-def _advance(run: Run, rate: float, decay: float) -> None:
-    for group in run.optimizer.param_groups:
-        group["lr"] = rate
-    run.optimizer.step()
-    _average(run.average, run.network, decay, run.step)
-    run.step += 1
-
-
-def _tensor(pixels: Uint8Image, device: torch.device) -> Tensor:
-    tensor = torch.from_numpy(pixels).to(device, non_blocking=True)
-    return tensor.float().div_(255.0).contiguous(memory_format=torch.channels_last)
-
-
-def _average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    # A short memory at first (a ninth of the way so far), or the random start would linger
-    # for thousands of steps.
-    keep = min(decay, (step + 1) / (step + 10))
-    with torch.no_grad():
-        for mean, value in zip(average.parameters(), network.parameters(), strict=True):
-            mean.lerp_(value, 1.0 - keep)

@@ -6,8 +6,10 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from acf_edge.errors import MissingExtraError
 from acf_edge.train.loop import Progress
 
 
@@ -42,6 +44,49 @@ def show_progress(json_lines: bool = False) -> Iterator[Callable[[Progress], Non
     else:
         with _bar() as show:
             yield show
+
+
+@contextmanager
+def tensorboard_log(folder: Path | None) -> Iterator[Callable[[Progress], None]]:
+    """Give a function that writes reports as TensorBoard events; None writes nothing.
+
+    A run that goes on writes another events file; TensorBoard joins them, and what an
+    interrupted run had written beyond its last saved state is hidden.
+
+    Raises:
+        MissingExtraError: the package tensorboard is not installed.
+    """
+    if folder is None:
+        yield lambda progress: None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise MissingExtraError("'--tensorboard'", "tensorboard", "train") from None
+    writer: SummaryWriter | None = None
+
+    def write(progress: Progress) -> None:
+        nonlocal writer
+        if writer is None:
+            # The file begins with the step from which older events no longer hold.
+            writer = SummaryWriter(str(folder), purge_step=progress.step)
+        table = row(progress)
+        names = {
+            "loss": "train/loss",
+            "rate": "train/rate",
+            "steps_per_second": "train/steps_per_second",
+            "psnr_y": "validation/psnr_y",
+            "gain_psnr_y": "validation/gain_psnr_y",
+        }
+        for key, name in names.items():
+            if key in table:
+                writer.add_scalar(name, table[key], progress.step)
+
+    try:
+        yield write
+    finally:
+        if writer is not None:
+            writer.close()
 
 
 def _say(progress: Progress) -> None:

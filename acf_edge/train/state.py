@@ -15,7 +15,7 @@ from torch import nn
 
 from acf_edge.errors import InputError
 from acf_edge.files import atomic_path
-from acf_edge.model.network import AuxiliaryHeads
+from acf_edge.model.network import AcfNetwork, AuxiliaryHeads
 from acf_edge.model.plain import build_network
 from acf_edge.train.recipe import TrainRecipe
 
@@ -50,6 +50,27 @@ class Run:
         self.optimizer = torch.optim.Adam(parameters, lr=recipe.rate, betas=(0.9, 0.99))
         self.step = 0
         self.seconds = 0.0
+
+    def begin_with(self, network: AcfNetwork) -> int:
+        """Take over the weights that fit in name and shape, say from another scale.
+
+        Returns:
+            How many tensors did.
+
+        Raises:
+            InputError: none fits.
+        """
+        own = self.network.state_dict()
+        given = network.state_dict()
+        fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+        if not fitting:
+            raise InputError(
+                f"No weight of '{network.config.title}' fits '{self.network.config.title}'.",
+                "Start from a network of the same family.",
+            )
+        self.network.load_state_dict({**own, **fitting})
+        self.average.load_state_dict(self.network.state_dict())
+        return len(fitting)
 
     def save(self, path: Path, recipe: TrainRecipe) -> None:
         """Write everything to ``path``, whole or not at all.
