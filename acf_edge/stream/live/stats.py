@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 STAGES: Final = ("capture", "wait", "infer", "deliver", "end_to_end")
 PERCENTILES: Final = (50, 95, 99)
@@ -38,8 +39,8 @@ class Latency:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._total = [0] * _BUCKETS
-        self._slots: deque[tuple[int, list[int]]] = deque(maxlen=WINDOW_SECONDS + 1)
+        self._total = np.zeros(_BUCKETS, np.int64)
+        self._slots: deque[tuple[int, npt.NDArray[np.int64]]] = deque(maxlen=WINDOW_SECONDS + 1)
         self._began: float | None = None
         self.count = 0
 
@@ -50,7 +51,7 @@ class Latency:
             self._began = now
         second = int(now)
         if not self._slots or self._slots[-1][0] != second:
-            self._slots.append((second, [0] * _BUCKETS))
+            self._slots.append((second, np.zeros(_BUCKETS, np.int64)))
         bucket = _bucket(seconds)
         self._slots[-1][1][bucket] += 1
         self._total[bucket] += 1
@@ -63,7 +64,7 @@ class Latency:
         if began is None:
             return 0.0
         oldest = int(now) - WINDOW_SECONDS
-        count = sum(sum(counts) for second, counts in list(self._slots) if second >= oldest)
+        count = sum(int(counts.sum()) for second, counts in list(self._slots) if second >= oldest)
         return count / max(now - max(began, oldest), 1e-3) if count > 1 else 0.0
 
 
@@ -83,9 +84,9 @@ def percentiles(parts: Iterable[Latency], *, window: bool) -> dict[str, float | 
             oldest = int(part._clock()) - WINDOW_SECONDS
             for second, slot in list(part._slots):
                 if second >= oldest:
-                    counts += np.asarray(slot, np.int64)
+                    counts += slot
         else:
-            counts += np.asarray(part._total, np.int64)
+            counts += part._total
     seen = int(counts.sum())
     if not seen:
         return {f"p{p}": None for p in PERCENTILES}
