@@ -43,6 +43,7 @@ class FileSource:
         video: its main video stream.
         first: the first frame, upright; size and colour are those of the stream.
         tags: colour tags as the decoder gave them (:attr:`Frame.colour` is resolved).
+        start: seconds on the file's own clock before which nothing is handed out; 0 = all is.
         aspect: pixel aspect ratio as displayed; None where unknown or square.
         report: see :class:`SourceReport`.
         exhausted: :meth:`items` has reached the end of the file.
@@ -64,7 +65,7 @@ class FileSource:
         self._keep_damaged = keep_damaged
         self._deinterlacer = Deinterlacer(deinterlace)
         self._rebuilt = deinterlace != OFF
-        self._start = Fraction(start)
+        self.start = Fraction(start)
         self._timeline = Timeline()
         self._wanted: frozenset[int] = frozenset()
         self.exhausted = False
@@ -85,10 +86,10 @@ class FileSource:
 
     def _seek(self) -> None:
         begin = Fraction(self.container.start_time or 0, av.time_base)
-        self._start += begin
+        self.start += begin
         # Where a container cannot seek, what lies before is read and left out.
         with contextlib.suppress(FFmpegError):
-            self.container.seek(int(self._start * av.time_base))
+            self.container.seek(int(self.start * av.time_base))
 
     def _prepare(self) -> None:
         self._pictures = PictureReader(
@@ -102,7 +103,7 @@ class FileSource:
                 self.first = item
                 break
         else:
-            if self._start and not self.report.skipped:
+            if self.start and not self.report.skipped:
                 raise InputError(
                     f"'{self.path}' ends before the given start.", "Give an earlier one."
                 )
@@ -236,7 +237,7 @@ class FileSource:
         return self._pictures.frame(raw, self.video.codec_context)
 
     def _before_start(self, pts: int | None, unit: Fraction) -> bool:
-        return bool(self._start) and pts is not None and pts * unit < self._start
+        return bool(self.start) and pts is not None and pts * unit < self.start
 
     def _check_end(self) -> None:
         """Damage inside a file can make a demuxer lose its way and end early."""

@@ -133,7 +133,7 @@ SOURCES: tuple[Scheme, ...] = (
             _DEINTERLACE,
             Option("keep-damaged", "bool", False, "read what can be read of a damaged file"),
         ),
-        _AV,
+        _maker("sources.recorded", "RecordedSource"),
     ),
     Scheme(
         "folder",
