@@ -49,9 +49,11 @@ class Container:
 
 _MICROSECONDS = str(int(_FLUSH_SECONDS * 1_000_000))
 # Fragments survive a crash if they are flushed; a file that is finished gets an
-# index like any other. Times are shifted only where they would be negative.
+# index like any other. Without delay_moov the first samples lie outside the
+# fragments, and FFmpeg's reader skips all of them but one after a crash. Times are
+# shifted only where they would be negative.
 _FRAGMENTED = {
-    "movflags": "+hybrid_fragmented",
+    "movflags": "+hybrid_fragmented+delay_moov",
     "frag_duration": _MICROSECONDS,
     "flush_packets": "1",
     "avoid_negative_ts": "make_non_negative",

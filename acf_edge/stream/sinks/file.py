@@ -17,6 +17,7 @@ from av.packet import Packet
 from av.stream import Stream
 
 from acf_edge.engine.protocol import Uint8Image
+from acf_edge.errors import InputError
 from acf_edge.files import explain_os_error
 from acf_edge.stream.colour import YuvWriter, output_colour
 from acf_edge.stream.frame import Frame
@@ -170,6 +171,11 @@ class _Recording:
             self._copies = Copies(
                 self._container, kind, place.target.suffix, source, bool(options["audio"])
             )
+            # Left alone, PyAV opens the file with the first packet: a removed one anew.
+            self._container.start_encoding()
+        except FFmpegError as error:
+            self._abandon()
+            raise InputError(f"{self._reason(error)}.", "Choose another place or name.") from error
         except BaseException:
             self._abandon()
             raise
