@@ -52,6 +52,7 @@ class Feed:
     Attributes:
         info: of the source; None until it is open.
         inbox: what was captured and waits for the engine.
+        size: ``(width, height)`` of the latest frame; zeros until it is open.
         outlets: the sinks that show it.
         error: what made it fail; None if nothing did.
         frames: frames that went through the engine.
@@ -76,6 +77,7 @@ class Feed:
         if source.live and not isinstance(source, Reconnecting):
             self.source = Reconnecting(source, on_state=lambda state, reason: wake())
         self.info: StreamInfo | None = None
+        self.size = (0, 0)
         self.outlets: tuple[Outlet, ...] = ()
         self.error: BaseException | None = None
         self.frames = self.held = self.captured = 0
@@ -221,8 +223,8 @@ class Feed:
         return SourceStats(
             uri=self.source.uri,
             state=self.state,
-            width=self.info.width if self.info else 0,
-            height=self.info.height if self.info else 0,
+            width=self.size[0],
+            height=self.size[1],
             fps=self.infer.rate(),
             captured=self.captured,
             frames=self.frames,
@@ -239,6 +241,7 @@ class Feed:
         try:
             info = self.source.open()
             if not self.stopping:
+                self.size = (info.width, info.height)
                 self.info = info
                 self._on_open(self)
                 self._pump()

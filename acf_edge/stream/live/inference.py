@@ -69,14 +69,14 @@ class Inference:
             while not self._quit and not all(track.feed.finished for track in self._tracks):
                 self._bell.clear()
                 self._busy_since = self._clock()
-                if not self._step():
+                if not self.step():
                     self._busy_since = None
                     self._bell.wait(self._until_next())
         except BaseException as error:
             self.error = error
 
-    def _step(self) -> bool:
-        """Do one piece of work, of the next source that has some."""
+    def step(self) -> bool:
+        """Do one piece of work, of the next source that has some; False if none has."""
         count = len(self._tracks)
         for offset in range(count):
             index = (self._turn + offset) % count
@@ -107,7 +107,6 @@ class _Track:
         self._steady = SteadyFilter(pace.scale) if steady else None
         self._limit = limit
         self._clock = clock
-        self._size: tuple[int, ...] = ()
         self._last: Moment | None = None
         self._shown: tuple[int, Fraction] | None = None
         self._outage: HeldPicture | None = None
@@ -149,11 +148,12 @@ class _Track:
         rung = pace.choose(start - shot.captured if feed.live else 0.0)
         engine = pace.engines[rung]
         pixels = run_engine(engine, frame.pixels, f"frame {shot.sequence} of '{feed.source.uri}'")
+        height, width = frame.pixels.shape[:2]
         if self._steady is not None:
-            if frame.pixels.shape != self._size or self._outage is not None:
+            if (width, height) != feed.size or self._outage is not None:
                 self._steady.reset()
             pixels = self._steady.apply(frame.pixels, pixels, engine.name)
-        self._size = frame.pixels.shape
+        feed.size = (width, height)
         done = self._clock()
         enhanced = frame.enhanced(pixels)
         enhanced.pts = self._after(frame.pts, frame.time_base)

@@ -11,9 +11,11 @@ import cv2
 
 from acf_edge.engine.protocol import Engine, Uint8Image
 from acf_edge.errors import AcfError, InputError
+from acf_edge.stream.live.board import BoardSensor, open_board
 from acf_edge.stream.live.deadline import Deadline
 from acf_edge.stream.live.governor import Governor
 from acf_edge.stream.live.ladder import warm_up
+from acf_edge.stream.live.words import reason_of
 from acf_edge.stream.protocols import StreamInfo
 
 
@@ -51,6 +53,7 @@ class Pace:
         self._beginning = threading.Lock()
         self._held: int | None = None
         self._governor: Governor | None = None
+        self._board: BoardSensor | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,14 +76,29 @@ class Pace:
             if self._governor is not None:
                 return
             seconds = None if self._deadline is None else self._deadline.seconds(info.rate)
-            governor = Governor(seconds, self.names, self._clock)
+            if seconds is not None:
+                self._board = open_board()
+            governor = Governor(seconds, self.names, self._clock, self._board)
             if live and seconds is not None:
-                for rung, service in enumerate(warm_up(self.engines, info.width, info.height)):
+                for rung, service in enumerate(self._try_out(info.width, info.height)):
                     governor.expect(rung, service)
             with self._lock:
                 if self._held is not None:
                     governor.hold(self._held)
                 self._governor = governor
+
+    def _try_out(self, width: int, height: int) -> list[float]:
+        try:
+            return warm_up(self.engines, width, height)
+        except Exception as error:
+            raise explained(
+                error, " or ".join(self.names), (width, height), "the first try"
+            ) from error
+
+    def close(self) -> None:
+        """Stop watching the board; the engines stay open."""
+        if self._board is not None:
+            self._board.close()
 
     def choose(self, age: float) -> int:
         """The rung for a frame of this age, seconds."""
@@ -130,18 +148,29 @@ def run_engine(engine: Engine, pixels: Uint8Image, what: str) -> Uint8Image:
     """
     try:
         return engine.run(pixels)
-    except AcfError:
-        raise
     except Exception as error:
         height, width = pixels.shape[:2]
-        no_memory = isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem
-        if no_memory or isinstance(error, MemoryError):
-            raise InputError(
-                f"There is not enough memory for {engine.name} to enhance a "
-                f"{width}x{height} picture.",
-                "Use --tile, a smaller picture, or close other programs.",
-            ) from error
-        raise AcfError(
-            f"The engine {engine.name} failed at {what}: {type(error).__name__}: {error}.",
-            "What was recorded until then is whole.",
-        ) from error
+        raise explained(error, engine.name, (width, height), what) from error
+
+
+def explained(error: Exception, engine: str, size: tuple[int, int], what: str) -> AcfError:
+    """What an engine raised, in words; an error that is in words already is itself.
+
+    Args:
+        error: what it raised.
+        engine: its name.
+        size: ``(width, height)`` of the picture.
+        what: names the picture.
+    """
+    if isinstance(error, AcfError):
+        return error
+    no_memory = isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem
+    if no_memory or isinstance(error, MemoryError):
+        return InputError(
+            f"There is not enough memory for {engine} to enhance a {size[0]}x{size[1]} picture.",
+            "Use --tile, a smaller picture, or close other programs.",
+        )
+    return AcfError(
+        f"The engine {engine} failed at {what}: {reason_of(error)}.",
+        "What was recorded until then is whole.",
+    )

@@ -138,6 +138,7 @@ class StreamRun:
             raise
         finally:
             self._ended = self._clock()
+            self._pace.close()
         stats = self.stats()
         if self._file is not None:
             self._file.write(stats)

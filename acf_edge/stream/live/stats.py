@@ -113,7 +113,7 @@ class SourceStats:
         uri: without user name and password.
         state: ``"opening"``, ``"live"``, ``"held"`` (away, the last picture is
             shown), ``"ended"`` or ``"failed"``.
-        width, height: pixels as captured; 0 until it is open.
+        width, height: pixels of the latest frame as captured; 0 until it is open.
         fps: frames per second through the engine, of late.
         captured: frames that came from it.
         frames: of these, how many went through the engine.

@@ -23,6 +23,11 @@ class StreamSummary:
     notes: tuple[str, ...] = ()
 
     @property
+    def fps(self) -> float:
+        """Frames per second through the engine over the whole run; 0 if it took no time."""
+        return self.stats.frames / self.stats.seconds if self.stats.seconds else 0.0
+
+    @property
     def exit_code(self) -> int:
         """0; 2 if a source turned out to be unusable, 1 if a sink failed, 130 if interrupted."""
         if any(source.state == "failed" for source in self.stats.sources):
@@ -32,9 +37,10 @@ class StreamSummary:
         return 130 if self.interrupted else 0
 
     def to_json(self) -> dict[str, Any]:
-        """The counters of ``--stats`` and beside them ``interrupted`` and ``notes``."""
+        """The counters of ``--stats``, ``fps`` of the whole run, ``interrupted``, ``notes``."""
         return {
             **self.stats.to_json(),
+            "fps": round(self.fps, 2),
             "interrupted": self.interrupted,
             "notes": list(self.notes),
         }
