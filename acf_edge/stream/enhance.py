@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
 from av.packet import Packet
@@ -14,6 +13,7 @@ from av.stream import Stream
 from acf_edge.engine.protocol import Engine
 from acf_edge.errors import InputError
 from acf_edge.files import atomic_path
+from acf_edge.stream.batch.work import remove_stale
 from acf_edge.stream.colour import output_colour
 from acf_edge.stream.frame import Frame
 from acf_edge.stream.images import (
@@ -28,49 +28,15 @@ from acf_edge.stream.images import (
 from acf_edge.stream.pipeline import StageSeconds, run_pipeline
 from acf_edge.stream.sink_file import VIDEO_SUFFIXES, EncoderOptions, FileSink, check_video_suffix
 from acf_edge.stream.source_file import FileSource
+from acf_edge.stream.summary import EnhanceSummary, Progress, Say
 
-Progress = Callable[[int, "int | None"], None]
+__all__ = ["EnhanceSummary", "Progress", "check_paths", "enhance_file"]
 
-
-@dataclass(slots=True)
-class EnhanceSummary:
-    """What :func:`enhance_file` did.
-
-    Attributes:
-        input: path read.
-        output: path written; nothing lies there if ``frames`` is 0.
-        kind: ``"video"`` or ``"image"``.
-        engine: its name.
-        frames: frames written.
-        frames_expected: frames the input announced; None where it does not say.
-        seconds: wall time.
-        fps: ``frames / seconds``.
-        width_in, height_in: pixels, as displayed (rotation applied).
-        width_out, height_out: pixels.
-        interrupted: stopped before the end on request; what was done is in ``output``.
-        corrupt_frames: frames that the decoder marked as damaged.
-        audio_streams: audio streams copied.
-        stage_seconds: busy seconds of decoding, inference and encoding.
-        notes: everything that is not as in the input, in words.
-    """
-
-    input: str
-    output: str
-    kind: str
-    engine: str
-    frames: int
-    frames_expected: int | None
-    seconds: float
-    fps: float
-    width_in: int
-    height_in: int
-    width_out: int
-    height_out: int
-    interrupted: bool = False
-    corrupt_frames: int = 0
-    audio_streams: int = 0
-    stage_seconds: dict[str, float] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+# 6 s at 25 frames/s: little is lost with the last one, and a key frame that
+# often costs next to nothing.
+SEGMENT_FRAMES = 150
+# A video of at most so many segments is made in one go.
+DIRECT_SEGMENTS = 4
 
 
 class _NothingWritten(Exception):
@@ -131,14 +97,23 @@ def enhance_file(
     preset: str = "veryfast",
     audio: bool = True,
     keep_damaged: bool = False,
+    segment_frames: int | None = None,
+    engine_id: str = "",
+    restart: bool = False,
     on_progress: Progress | None = None,
     cancel: threading.Event | None = None,
+    say: Say | None = None,
 ) -> EnhanceSummary:
     """Enhance an image or a video file.
 
     Videos keep every frame and its timestamp, their audio (copied), metadata,
     chapters, colour tags and pixel aspect ratio; rotation is applied to the
     pixels. The output appears under its name when it is whole, not before.
+
+    A long video is made in segments, which are kept beside the output in
+    ``<output>.acf-work`` until all are there: a run that was stopped, killed or
+    cut off goes on at the first one that is missing, and gives the same packets
+    as one that was not.
 
     Args:
         source: PNG, JPEG, WebP, or a video in any format that FFmpeg reads.
@@ -148,22 +123,67 @@ def enhance_file(
         preset: see :class:`EncoderOptions`.
         audio: copy the audio streams.
         keep_damaged: enhance the readable part of a damaged video, not refuse it.
-        on_progress: called in this thread with (frames written, frames expected
+        segment_frames: frames per segment; a video of more than four segments,
+            or of unknown length, is made in them. None = 150; 0 = never.
+        engine_id: identifies the engine (:func:`acf_edge.stream.batch.manifest.identity`),
+            lest segments of two be mixed; its name where empty.
+        restart: begin anew, whatever an earlier run has left.
+        on_progress: called in this thread with (frames done, frames expected
             or None), about ten times a second.
-        cancel: once set, the frames under way are finished, then the file is.
+        cancel: once set, the frames under way are finished; then a short file
+            is finished, too, and of a long one the whole segments are kept.
+        say: called with what the user should read at once: what is gone on
+            with, or why not.
 
     Returns:
         A summary; ``frames`` is 0 and nothing is written if it was cancelled
-        before the first frame.
+        before the first frame, or before the end of a long video.
 
     Raises:
         InputError: see :func:`check_paths`, :class:`FileSource`, :class:`FileSink`.
     """
     source, target = Path(source), Path(target)
     options = EncoderOptions(crf, preset, audio)
+    length = check_segment_frames(segment_frames)
     if check_paths(source, target):
         return _enhance_image(source, target, engine)
-    return _enhance_video(source, target, engine, options, keep_damaged, on_progress, cancel)
+    if length and _is_long(source, keep_damaged, length):
+        from acf_edge.stream.batch.long import Hooks, LongJob, enhance_long
+
+        job = LongJob(
+            source=source,
+            target=target,
+            options=replace(options, reproducible=True),
+            keep_damaged=keep_damaged,
+            segment_frames=length,
+            engine=engine_id or f"{engine.name} x{engine.scale}",
+            restart=restart,
+        )
+        return enhance_long(job, engine, Hooks(on_progress, cancel, say))
+    summary = _enhance_video(source, target, engine, options, keep_damaged, on_progress, cancel)
+    if summary.frames:
+        remove_stale(target)
+    return summary
+
+
+def check_segment_frames(frames: int | None) -> int:
+    """The length of a segment in frames; 0 = none are made.
+
+    Raises:
+        InputError: negative.
+    """
+    if frames is None:
+        return SEGMENT_FRAMES
+    if frames < 0:
+        raise InputError(f"--segment-frames {frames} is out of range.", "Choose 0 or more.")
+    return frames
+
+
+def _is_long(source: Path, keep_damaged: bool, segment_frames: int) -> bool:
+    """Whether a video is worth segments: four of them and more, or nobody knows."""
+    with FileSource(source, keep_damaged=keep_damaged) as reader:
+        expected = reader.expected_frames
+    return expected is None or expected > DIRECT_SEGMENTS * segment_frames
 
 
 def _enhance_image(source: Path, target: Path, engine: Engine) -> EnhanceSummary:

@@ -1,0 +1,1 @@
+"""Long videos in pieces that survive a crash, on one machine or many; folders of files."""

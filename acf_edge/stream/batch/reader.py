@@ -1,0 +1,219 @@
+"""The frames of a file by number, with jumps only where they are exact."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Stream
+
+from acf_edge.errors import InputError
+from acf_edge.stream.batch.segment import Mark
+from acf_edge.stream.frame import Frame
+from acf_edge.stream.source_file import FileSource
+from acf_edge.stream.timeline import Timeline
+
+# How many seconds before the wanted frame a jump aims at. Where an index leads
+# too far, or decoding needs more than one key frame, the next one is tried.
+_RUN_UPS = (0, 2, 10)
+
+
+@dataclass(slots=True)
+class Numbered:
+    """A frame and its place in the film.
+
+    Attributes:
+        frame: as read.
+        number: 0-based, in display order.
+        mark: by what it is known again, where one was wanted.
+        clean: nothing was wrong with the source up to here.
+    """
+
+    frame: Frame
+    number: int
+    mark: Mark | None
+    clean: bool
+
+
+class SeekableSource(FileSource):
+    """A :class:`FileSource` that can start again at a key frame, or hand out copies alone."""
+
+    _deaf = False
+
+    def __enter__(self) -> SeekableSource:
+        return self
+
+    def jump(self, pts: int) -> None:
+        """Go on at a key frame at or before ``pts``; frames up to it may be missing or broken.
+
+        Raises:
+            av.FFmpegError: the file cannot be searched.
+        """
+        self.container.seek(pts, stream=self.video, backward=True)
+        self.video.codec_context.flush_buffers()
+        self._timeline = Timeline()
+        self._last_pts = None
+        self._ahead = []
+        self._items = self._read()
+        self.exhausted = False
+
+    def forgive(self, frames: int) -> None:
+        """Count from here: ``frames`` are behind us, and nothing was wrong with them."""
+        report = self.report
+        report.frames = frames
+        report.corrupt = report.untimed = report.retimed = report.resized = report.skipped = 0
+
+    @property
+    def clean(self) -> bool:
+        """Nothing was wrong so far, and every frame had a time of its own."""
+        report = self.report
+        counts = (report.corrupt, report.untimed, report.retimed, report.resized, report.skipped)
+        return not (any(counts) or report.damage or self._timeline.jumps)
+
+    def copies(self) -> Iterator[Packet[Stream]]:
+        """The packets of the wanted streams to the end of the file; no frame is decoded."""
+        self._deaf = True
+        for item in self.items():
+            if not isinstance(item, Frame):
+                yield item
+
+    def _decode(self, packet: Packet[Stream] | None) -> Iterator[Frame]:
+        if not self._deaf:
+            yield from super()._decode(packet)
+
+
+class Reader:
+    """Read a film's frames by number, forward.
+
+    Args:
+        path: of the video.
+        keep_damaged: see :class:`FileSource`.
+        cancel: once set, :meth:`go` gives up.
+
+    Attributes:
+        source: the open file; another one after some calls of :meth:`go`.
+        position: number of the frame that comes next.
+
+    Raises:
+        InputError: see :class:`FileSource`.
+    """
+
+    def __init__(
+        self, path: Path, keep_damaged: bool, cancel: threading.Event | None = None
+    ) -> None:
+        self._path = path
+        self._cancel = cancel
+        self._keep_damaged = keep_damaged
+        self._open()
+
+    def _open(self) -> None:
+        self.source = SeekableSource(self._path, keep_damaged=self._keep_damaged)
+        self._frames = self.source.items()
+        self.position = 0
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.source.close()
+
+    @property
+    def ended(self) -> bool:
+        """The end of the file has been reached."""
+        return self.source.exhausted
+
+    def go(self, first: int, tail: Sequence[Mark] = (), clean: bool = False) -> bool:
+        """Make frame ``first`` the next one.
+
+        Args:
+            first: its number.
+            tail: marks of the frames right before it. If the source was
+                ``clean``, the reader jumps to a key frame before them, and goes
+                on only if it then meets exactly these frames. Otherwise, and if
+                it does not, it decodes all frames from the start.
+            clean: see :attr:`SeekableSource.clean`.
+
+        Returns:
+            False if it was cancelled on the way.
+
+        Raises:
+            InputError: the file is damaged, or gives other frames than before.
+        """
+        if first == self.position or (clean and tail and self._jump(first, tail)):
+            return True
+        self.close()
+        self._open()
+        before: list[Mark] = []
+        for item in self.read(first, lambda number: number >= first - len(tail)):
+            if item.mark is not None:
+                before.append(item.mark)
+            if self._cancel is not None and self._cancel.is_set():
+                return False
+        if self.position != first or (tail and before != list(tail)):
+            raise InputError(
+                f"'{self._path}' does not give the frames that it gave before.",
+                "Run with --restart to begin anew.",
+            )
+        return True
+
+    def _jump(self, first: int, tail: Sequence[Mark]) -> bool:
+        for seconds in _RUN_UPS:
+            # A picture that lacks what it refers to may be an error; we only come from afar.
+            with contextlib.suppress(FFmpegError, InputError):
+                self.source.jump(tail[0].pts - round(seconds / self.source.time_base))
+                self._frames = self.source.items()
+                if self._meet(tail):
+                    self.source.forgive(first)
+                    self.position = first
+                    return True
+        return False
+
+    def _meet(self, tail: Sequence[Mark]) -> bool:
+        awaited = iter(tail)
+        wanted = next(awaited)
+        for frame in self._frames:
+            if not isinstance(frame, Frame) or frame.pts < wanted.pts:
+                continue
+            if Mark.of(frame.pts, frame.pixels) != wanted:
+                return False
+            following = next(awaited, None)
+            if following is None:
+                return True
+            wanted = following
+        return False
+
+    def read(self, stop: int | None, marked: Callable[[int], bool]) -> Iterator[Numbered]:
+        """Frames from :attr:`position` up to frame ``stop`` (None: the end of the file).
+
+        Args:
+            stop: number of the first frame that is not wanted.
+            marked: whether the frame of this number gets a mark.
+
+        Raises:
+            InputError: the file is damaged (unless ``keep_damaged``).
+        """
+        while stop is None or self.position < stop:
+            frame = next(self._frames, None)
+            if frame is None:
+                return
+            if not isinstance(frame, Frame):
+                continue
+            number = self.position
+            mark = Mark.of(frame.pts, frame.pixels) if marked(number) else None
+            self.position += 1
+            yield Numbered(frame, number, mark, self.source.clean)
