@@ -71,8 +71,18 @@ def read(pixels: Uint8Image) -> int | None:
         Microseconds; None where there is no code, or one that is not whole.
     """
     levels = _levels(pixels)
-    if levels is None:
-        return None
+    return None if levels is None else decode(levels)
+
+
+def decode(levels: npt.NDArray[np.float64]) -> int | None:
+    """Read the time from the brightness of the blocks: for readers that cannot send pixels.
+
+    Args:
+        levels: ``(CODE_ROWS, COLUMNS)``, code values, each the mean of the middle of a block.
+
+    Returns:
+        As :func:`read`.
+    """
     edge = np.tile(np.concatenate([_EDGE, _EDGE[::-1]]), (CODE_ROWS, 1))
     marks = np.concatenate([levels[:, :2], levels[:, -2:]], axis=1)
     black, white = float(marks[~edge].mean()), float(marks[edge].mean())
