@@ -1,0 +1,281 @@
+// Ties the parts of the page together.
+
+import { Engines, Record, Snapshot, Toast, face } from "./controls.js";
+import { H264Decoder, JpegDecoder, transportFor } from "./decode.js";
+import { install } from "./hook.js";
+import { Link } from "./link.js";
+import { Loupe } from "./loupe.js";
+import { PathBar, Plot } from "./plots.js";
+import { Stage } from "./stage.js";
+
+const SILENCE_MS = 3000;
+const byId = (id) => document.getElementById(id);
+const query = new URLSearchParams(location.search);
+// The cookie has taken over: the token need not be seen, bookmarked or sent on.
+if (query.has("token")) {
+  query.delete("token");
+  history.replaceState(null, "", query.size ? `/?${query}` : "/");
+}
+
+const transport = await transportFor(query);
+const toast = new Toast();
+const shown = { count: 0, late: [], parts: null, number: 0, sequence: null, gaps: 0, at: 0 };
+let paused = false;
+let connected = false;
+let ended = false;
+let decoder = null;
+let hello = null;
+let before = null; // the statistics before these
+
+const stage = new Stage(drawn);
+const loupe = new Loupe(stage);
+const link = new Link({
+  open() {
+    connected = true;
+    ended = false;
+    if (!paused && !document.hidden) start();
+    state();
+  },
+  close(code) {
+    connected = false;
+    if (code === 1013) toast.say("Too many viewers are watching. Trying again.", true);
+    stage.hold();
+    state();
+  },
+  hello: greet,
+  stats,
+  page: ({ page }) => showPage(page),
+  problem: ({ problem }) => toast.say(problem, true),
+  ended() {
+    ended = true;
+    state();
+  },
+  moment(moment) {
+    if (paused || !decoder) link.answer(moment.number);
+    else decoder.feed(moment);
+  },
+});
+const measured = install(stage, link, transport);
+const snapshot = new Snapshot(toast, () => shown.number);
+const record = new Record(toast);
+const engines = new Engines(toast);
+const path = new PathBar([
+  ["Wait", "From capture until the engine took the frame, and the engine's own time"],
+  ["Encode", "From the engine until it was coded for browsers"],
+  ["Network", "From the server to this browser"],
+  ["Show", "Decoding and drawing"],
+]);
+const say = (value, unit) => (value === null ? "no figures" : `${value.toFixed(1)} ${unit}`);
+const rate = new Plot(byId("rate"), {
+  least: 10,
+  words: ([here]) => `Frames per second, last two minutes. Now ${say(here, "shown here")}.`,
+});
+const late = new Plot(byId("late"), {
+  least: 20,
+  words: ([here]) => `Latency, last two minutes. Now ${say(here, "ms to this screen")}.`,
+});
+const drop = new Plot(byId("drop"), {
+  style: "bar",
+  least: 2,
+  words: ([here, engine]) =>
+    `Frames left out in half a second: ${here || 0} on the way, ${engine || 0} before the engine.`,
+});
+
+function start() {
+  if (decoder) decoder.close();
+  const free = (number) => link.answer(number);
+  const give = (pair) => (paused ? pair.close() : stage.show(pair));
+  decoder = transport.codec === "h264"
+    ? new H264Decoder(give, free, fallBack) : new JpegDecoder(give, free);
+  shown.sequence = null;
+  link.send({ t: "start", codec: transport.codec });
+}
+
+function fallBack(reason) {
+  if (transport.codec === "jpeg") return;
+  transport.codec = "jpeg";
+  transport.why = `the H.264 decoder failed: ${reason}`;
+  showTransport();
+  start();
+}
+
+/** The stage has drawn a pair. */
+function drawn(pair) {
+  const { moment } = pair;
+  const now = link.now();
+  const times = {
+    server: now,
+    performance: performance.now(),
+    wall: Math.round((performance.timeOrigin + performance.now()) * 1000),
+  };
+  shown.count += 1;
+  shown.number = moment.number;
+  shown.at = performance.now();
+  if (shown.sequence !== null && moment.sequence > shown.sequence) {
+    shown.gaps += moment.sequence - shown.sequence - 1;
+  }
+  shown.sequence = moment.sequence;
+  shown.held = moment.held;
+  shown.rung = moment.rung;
+  if (!moment.held && Number.isFinite(now)) {
+    shown.late.push(1000 * (now - moment.captured));
+    shown.parts = [
+      moment.inferred - moment.captured,
+      moment.encoded - moment.inferred,
+      moment.received - moment.encoded,
+      now - moment.received,
+    ].map((seconds) => Math.max(0, 1000 * seconds));
+  }
+  const message = byId("message");
+  if (!message.hidden) message.hidden = true;
+  measured(pair, times);
+  loupe.draw();
+}
+
+function greet(message) {
+  hello = message;
+  byId("title").textContent = message.title;
+  byId("title").title = [message.title, ...message.notes].join("\n");
+  document.title = message.title ? `${message.title} – ACF Edge` : "ACF Edge";
+  const size = ([width, height]) => (width ? `${width} × ${height}` : "");
+  byId("before-size").textContent = size(message.before);
+  byId("after-size").textContent = size(message.after);
+  stage.aspect = message.aspect || 1;
+  if (!stage.shown && message.after[0]) stage.shape(message.after[0], message.after[1]);
+  snapshot.folder = message.save;
+  record.button.disabled = !message.record;
+  engines.build(message.rungs, message.held_rung);
+  before = null;
+}
+
+function showTransport() {
+  const words = byId("transport");
+  words.textContent = transport.codec === "h264" ? "H.264" : "JPEG";
+  words.title = transport.why || "decoded by WebCodecs";
+}
+
+function showPage(page) {
+  byId("viewers").textContent = page.viewers === 1 ? "1 viewer" : `${page.viewers} viewers`;
+  record.update(page.recording);
+  if (hello) hello.held_rung = page.held_rung;
+}
+
+const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
+
+/** Twice a second. */
+function stats({ now, stats: given, page }) {
+  showPage(page);
+  const source = (given.sources && given.sources[page.source]) || {};
+  engines.update(shown.rung || given.engine, given.governor, page.held_rung);
+  const seconds = before ? now - before.now : 0;
+  if (seconds > 0) {
+    const captured = source.captured ?? source.frames;
+    const came = captured === undefined ? null : (captured - before.captured) / seconds;
+    const dropped = Math.max(0, (source.dropped || 0) - before.dropped);
+    const here = paused ? null : shown.count / seconds;
+    const latency = shown.late.length ? median(shown.late) : null;
+    const p95 = source.latency_ms?.end_to_end?.p95 ?? null;
+    const gaps = Math.max(0, shown.gaps - before.gaps - dropped);
+    rate.add([here, came]);
+    late.add([latency, p95]);
+    drop.add([gaps, dropped]);
+    byId("rate-value").value = here === null ? "–" : here.toFixed(1);
+    byId("late-value").value = latency === null ? "–" : latency.toFixed(0);
+    byId("drop-value").value = String(shown.gaps);
+    if (shown.parts) path.set(shown.parts);
+  }
+  before = {
+    now,
+    captured: source.captured ?? source.frames,
+    dropped: source.dropped || 0,
+    gaps: shown.gaps,
+  };
+  shown.count = 0;
+  shown.late = [];
+  shown.parts = null;
+  shown.source = source.state;
+  state();
+}
+
+/** The pill in the header, and the words over a picture that stands still. */
+function state() {
+  const pill = byId("state");
+  const silent = shown.at > 0 && performance.now() - shown.at > SILENCE_MS;
+  let [key, words] = ["live", hello && !hello.live ? "Playing" : "Live"];
+  if (ended) [key, words] = ["lost", "Ended"];
+  else if (!connected) [key, words] = ["wait", shown.at ? "Reconnecting" : "Connecting"];
+  else if (paused) [key, words] = ["wait", "Paused"];
+  else if (shown.held || shown.source === "held") [key, words] = ["lost", "Source away"];
+  else if (!shown.at) [key, words] = ["wait", "Waiting"];
+  else if (silent) [key, words] = ["lost", "No frames"];
+  if (pill.textContent !== words) pill.textContent = words;
+  pill.dataset.state = key;
+  stage.root.classList.toggle("stale", key === "lost" || (!connected && shown.at > 0));
+}
+
+function pause(on) {
+  paused = on;
+  face(byId("pause"), on ? "play" : "pause", on ? "Resume" : "Pause", on);
+  if (on) {
+    stage.hold();
+    link.send({ t: "pause", n: shown.number });
+  } else {
+    start();
+  }
+  state();
+}
+
+byId("pause").addEventListener("click", () => pause(!paused));
+byId("centre").addEventListener("click", () => stage.set(50));
+byId("zoom").addEventListener("click", () => {
+  const on = loupe.toggle();
+  byId("zoom").setAttribute("aria-pressed", String(on));
+  stage.root.classList.toggle("loupe-on", on);
+});
+
+// A telephone's browser may have no full screen for elements: then the page is filled.
+const viewer = byId("viewer");
+byId("full").addEventListener("click", async () => {
+  try {
+    if (document.fullscreenElement) await document.exitFullscreen();
+    else if (viewer.requestFullscreen) await viewer.requestFullscreen();
+    else showFull(viewer.classList.toggle("filled"));
+  } catch {
+    showFull(viewer.classList.toggle("filled"));
+  }
+});
+const showFull = (on) => {
+  document.body.classList.toggle("still", on);
+  face(byId("full"), "full", on ? "Leave" : "Full screen", on);
+};
+document.addEventListener("fullscreenchange", () => {
+  showFull(document.fullscreenElement !== null);
+});
+
+// Nobody looks at a hidden tab: it gets nothing, and starts afresh.
+document.addEventListener("visibilitychange", () => {
+  if (paused || !connected) return;
+  if (document.hidden) link.send({ t: "pause", n: shown.number });
+  else start();
+});
+
+const KEYS = { " ": "pause", s: "snapshot", r: "record", l: "zoom", 0: "centre", f: "full" };
+document.addEventListener("keydown", (event) => {
+  const target = document.activeElement;
+  const busy = target && target !== document.body && !stage.root.contains(target);
+  if (busy || event.altKey || event.ctrlKey || event.metaKey || event.repeat) return;
+  if (target instanceof HTMLButtonElement && event.key === " ") return;
+  const button = KEYS[event.key.toLowerCase()];
+  if (!button) return;
+  event.preventDefault();
+  byId(button).click();
+});
+for (const [key, id] of Object.entries(KEYS)) {
+  const button = byId(id);
+  button.setAttribute("aria-keyshortcuts", key === " " ? "Space" : key.toUpperCase());
+  button.title = `${button.textContent.trim()} (${key === " " ? "space" : key})`;
+}
+
+showTransport();
+setInterval(state, 1000);
+link.connect();
