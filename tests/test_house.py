@@ -33,6 +33,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "degrade": ("imaging",),
     "model": ("imaging", "ops"),
     "train": ("degrade", "imaging", "model"),
+    "explain": ("imaging", "model"),
     "compress": ("degrade", "imaging", "model", "train"),
     "export": ("compress", "imaging", "model", "ops"),
     "engine": ("imaging",),
@@ -41,7 +42,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "evaluate": ("degrade", "engine", "imaging", "model"),
     "builder": ("degrade", "imaging", "evaluate", "report", *WORKSHOP, *RUNTIME),
     "demo": ("builder", "degrade", "imaging", "evaluate", "report", *WORKSHOP, *RUNTIME),
-    "cli": ("builder", "degrade", "demo", "imaging", "evaluate", "report", *WORKSHOP, *RUNTIME),
+    "cli": ("builder", "degrade", "demo", "explain", "imaging", "evaluate", "report", *WORKSHOP, *RUNTIME),
 }
 
 # Torch and what comes with it: the runtime does without, at any depth.

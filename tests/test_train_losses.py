@@ -28,7 +28,7 @@ def picture(seed: int = 0) -> torch.Tensor:
     return torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("kind", ["l1", "mse", "psnr"])
+@pytest.mark.parametrize("kind", ["charbonnier", "mse", "psnr"])
 def test_a_nearer_result_costs_less(kind: str) -> None:
     truth = picture()
     near, far = truth + 0.01, truth + 0.05
@@ -74,7 +74,7 @@ def recipe_with(tmp_path: Path, old: str, new: str) -> TrainRecipe:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('loss = "mse"', 'loss = "ssim"', "'loss' is 'ssim'. Give l1, mse, psnr"),
+        ('loss = "mse"', 'loss = "ssim"', "'loss' is 'ssim'. Give charbonnier, mse, psnr"),
         ('loss = "mse"', "junction = 1", "'junction' is 1. Give true or false"),
         ('loss = "mse"', "guard = -1", "'guard' is -1"),
         ('loss = "mse"', "gradient = [0.1]", "'gradient' is"),

@@ -33,7 +33,7 @@ def test_a_recipe_says_what_its_file_says(tmp_path: Path) -> None:
     assert (recipe.name, recipe.scale, recipe.patch, recipe.batch) == ("toy", 4, 16, 2)
     assert recipe.steps == STEPS
     assert recipe.stages[0].mix == (("acf-train", 0.8), ("clean", 0.2))
-    assert recipe.stages[0].loss == "l1"
+    assert recipe.stages[0].loss == "charbonnier"
     assert recipe.stages[1].difficulty == (1.0, 1.0)
     assert recipe.stages[1].auxiliary == (0.0, 0.0)
     assert json.loads(json.dumps(recipe.to_json()))["stages"][1]["loss"] == "mse"

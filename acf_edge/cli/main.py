@@ -27,7 +27,19 @@ DEBUG_VARIABLE = "ACF_EDGE_DEBUG"
 
 # Each is a module of this package with NAME, HELP, EXAMPLE, add_arguments(parser)
 # and run(args) -> exit code; it imports what is heavy inside its functions.
-VERBS = ("enhance", "build", "evaluate", "profile", "bench", "doctor", "train", "demo")
+VERBS = (
+    "enhance",
+    "stream",
+    "build",
+    "evaluate",
+    "profile",
+    "bench",
+    "latency",
+    "doctor",
+    "train",
+    "explain",
+    "demo",
+)
 
 # Imports that an extra brings: the top-level module, and the extra's name.
 EXTRAS: dict[str, str] = {
@@ -40,6 +52,7 @@ EXTRAS: dict[str, str] = {
     "safetensors": "build",
     "skvideo": "demo",
     "spandrel": "spandrel",
+    "tensorboard": "train",
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "rtx",
     "torch": "build",

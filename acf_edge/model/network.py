@@ -237,6 +237,11 @@ class AuxiliaryHeads(nn.Module):
         self.artefact = nn.Conv2d(config.branch, 3 * config.fold**2, 3, padding=1)
         self.deblur = nn.Conv2d(config.branch, 3 * config.fold**2, 3, padding=1)
         self.gradient = nn.Conv2d(config.branch, 2 * config.factor**2, 3, padding=1)
+        # They begin by saying nothing. Random heads would be corrected the quick way, by
+        # shrinking the features to zero, and behind a ReLU nothing comes back from there.
+        for head in (self.artefact, self.deblur, self.gradient):
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
     def forward(self, image: Tensor, branches: tuple[Tensor, ...]) -> Auxiliary:
         """``image`` is the ``(N, 3, H, W)`` input; sides are multiples of the alignment."""

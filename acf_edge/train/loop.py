@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,10 +49,13 @@ class Validation:
     Attributes:
         ours: the network's.
         bicubic: of plain bicubic up-sampling of the same pictures.
+        alive: per branch, the share of its channels that say anything about the first picture,
+            0..1. A branch whose ReLUs have all closed never comes back.
     """
 
     ours: Quality
     bicubic: Quality
+    alive: tuple[float, ...] = ()
 
     @property
     def gain(self) -> float:
@@ -74,15 +78,25 @@ def validate(
         Means over the pictures, with a border of ``scale`` pixels left out.
     """
     recipe, scale = load_recipe(recipe_name), network.config.scale
-    ours, baseline = [], []
+    ours, baseline, first = [], [], pictures[0]
     for index, picture in enumerate(pictures):
         top, left = (max((n - side) // 2, 0) for n in picture.shape[:2])
         truth = picture[top : top + side, left : left + side]
         truth = mod_crop(truth, scale)
         low = degrade_image(truth, recipe, scale, seed=index)
+        first = low if index == 0 else first
         ours.append(quality(run_network(network, low), truth, scale))
         baseline.append(quality(upscale_bicubic(low, scale), truth, scale))
-    return Validation(mean_quality(ours), mean_quality(baseline))
+    return Validation(mean_quality(ours), mean_quality(baseline), alive_channels(network, first))
+
+
+def alive_channels(network: AcfNetwork, image: Uint8Image) -> tuple[float, ...]:
+    """Per branch, the share of channels that are above 0 anywhere; empty without branches."""
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None]
+        _, branches = network.run_padded(network.pad(pixels / 255.0))
+        return tuple(float((b.amax(dim=(0, 2, 3)) > 0).float().mean()) for b in branches)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-LOSSES = ("l1", "mse", "psnr")
+LOSSES = ("charbonnier", "mse", "psnr")
 # Rec. 601 luma and colour differences of full-range RGB (as JPEG has them).
 _YCC = (
     (0.299, 0.587, 0.114),
@@ -15,6 +15,9 @@ _YCC = (
 )
 CHROMA_WEIGHT = 0.3
 """Of a squared error in Cb or Cr beside one in luma: the eye, and every table, look at luma."""
+SMOOTH = 0.03
+"""Where the Charbonnier loss turns from squares to L1, RGB in 0..1. Pure L1 asks for the median,
+which is "change nothing" for most pixels: branches obeyed and died behind their ReLUs."""
 EASY = 5e-4
 """Mean squared error (33 dB) below which a patch stops to weigh more in the ``psnr`` loss.
 Without it the flattest patches, where there is nothing to win, would rule."""
@@ -25,7 +28,7 @@ def picture_loss(kind: str, output: Tensor, truth: Tensor) -> Tensor:
     """How far the result is from the truth.
 
     Args:
-        kind: ``"l1"`` or ``"mse"`` on RGB; ``"psnr"``: the mean over the pictures of
+        kind: ``"charbonnier"`` or ``"mse"`` on RGB; ``"psnr"``: the mean over the pictures of
             ``log(e + EASY)`` with e the squared error in luma and, less, in chroma. It is
             what an average of decibels asks for: a per cent of error counts alike in easy and
             in hard pictures.
@@ -33,13 +36,18 @@ def picture_loss(kind: str, output: Tensor, truth: Tensor) -> Tensor:
         truth: of the same shape.
 
     Returns:
-        One number. ``psnr`` is scaled so that its gradient is about that of ``l1``.
+        One number. ``psnr`` is scaled so that its gradient is about that of ``charbonnier``.
     """
-    if kind == "l1":
-        return functional.l1_loss(output, truth)
+    if kind == "charbonnier":
+        return charbonnier(output, truth)
     if kind == "mse":
         return functional.mse_loss(output, truth)
     return 0.01 * torch.log(_error(output, truth) + EASY).mean()
+
+
+def charbonnier(output: Tensor, truth: Tensor) -> Tensor:
+    """``mean(sqrt(d^2 + SMOOTH^2) - SMOOTH)``: L1 for large, squares for small differences d."""
+    return ((output - truth).square() + SMOOTH**2).sqrt().mean() - SMOOTH
 
 
 def _error(output: Tensor, truth: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class Stage:
     gradient: tuple[float, float] = (0.0, 0.0)
     junction: bool = True
     guard: float = 0.0
-    loss: str = "l1"
+    loss: str = "charbonnier"
 
     def weight(self, pair: tuple[float, float], done: float) -> float:
         """Between the two ends of ``pair`` when the stage has got as far as ``done`` (0..1)."""
@@ -208,7 +208,7 @@ def _stage(table: Any, path: Path) -> Stage:
         if not is_number(share) or share <= 0:
             raise InputError(f"{path}: the share of '{name}' is {share!r}.", "Give a number > 0.")
     values["mix"] = tuple((name, float(share)) for name, share in mix.items())
-    if values.get("loss", "l1") not in LOSSES:
+    if values.get("loss", "charbonnier") not in LOSSES:
         raise InputError(f"{path}: 'loss' is {values['loss']!r}.", f"Give {', '.join(LOSSES)}.")
     if not isinstance(values.get("junction", True), bool):
         raise InputError(f"{path}: 'junction' is {values['junction']!r}.", "Give true or false.")

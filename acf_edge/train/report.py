@@ -26,6 +26,7 @@ def row(progress: Progress) -> dict[str, Any]:
     if progress.validation:
         table["psnr_y"] = round(progress.validation.ours.psnr_y, 3)
         table["gain_psnr_y"] = round(progress.validation.gain, 3)
+        table["alive"] = [round(share, 3) for share in progress.validation.alive]
     return table
 
 
@@ -96,10 +97,18 @@ def _say(progress: Progress) -> None:
 
 def _verdict(progress: Progress) -> str:
     table = row(progress)
-    return (
+    words = (
         f"{progress.stage}  loss {progress.loss:.4f}  "
         f"PSNR-Y {table['psnr_y']:.2f} dB, {table['gain_psnr_y']:+.2f} dB against bicubic"
     )
+    dead = [
+        name
+        for name, share in zip(("artefact", "deblur", "structure"), table["alive"], strict=False)
+        if share == 0
+    ]
+    if dead:
+        words += f"; nothing comes from the branch {', '.join(dead)}: lower 'rate', begin anew"
+    return words
 
 
 @contextmanager

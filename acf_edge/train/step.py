@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from acf_edge.model.network import depth_to_space
 from acf_edge.train.data import Batch, Uint8Image
 from acf_edge.train.group import Group
-from acf_edge.train.losses import guard_loss, luma_gradient, picture_loss
+from acf_edge.train.losses import charbonnier, guard_loss, luma_gradient, picture_loss
 from acf_edge.train.recipe import Stage
 from acf_edge.train.state import Run
 
@@ -62,11 +62,10 @@ def gradients(
         clean = torch.from_numpy(batch.clean).to(device)
         loss = loss + stage.guard * guard_loss(output, bicubic, truth, clean)
     if auxiliary is not None:
-        l1 = nn.functional.l1_loss
-        side = l1(auxiliary.artefact.float(), _tensor(batch.blurred, device))
-        side = side + l1(auxiliary.deblur.float(), _tensor(batch.sharp, device))
+        side = charbonnier(auxiliary.artefact.float(), _tensor(batch.blurred, device))
+        side = side + charbonnier(auxiliary.deblur.float(), _tensor(batch.sharp, device))
         loss = loss + weight * side
-        loss = loss + structure * l1(auxiliary.gradient.float(), luma_gradient(truth))
+        loss = loss + structure * charbonnier(auxiliary.gradient.float(), luma_gradient(truth))
     value = float(loss.detach())
     # Alone, the loss says it first; together, all must meet once more to part as one.
     if group.size == 1 and not math.isfinite(value):

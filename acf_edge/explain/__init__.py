@@ -1,0 +1,8 @@
+"""What the junction decided: which branch was heard where."""
+
+from __future__ import annotations
+
+from acf_edge.explain.heard import BRANCHES, Heard, listen
+from acf_edge.explain.picture import votes_picture
+
+__all__ = ["BRANCHES", "Heard", "listen", "votes_picture"]
