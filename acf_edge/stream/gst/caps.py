@@ -136,9 +136,7 @@ def _planar(gst: str, av: str, across: int, down: int, bits: int = 8) -> PixelFo
 
 def _half_planar(gst: str, av: str, across: int, down: int, bits: int = 8) -> PixelFormat:
     size = 1 if bits == 8 else 2
-    return PixelFormat(
-        gst, av, (PlaneShape(1, 1, size), PlaneShape(across, down, 2 * size)), bits
-    )
+    return PixelFormat(gst, av, (PlaneShape(1, 1, size), PlaneShape(across, down, 2 * size)), bits)
 
 
 def _packed(gst: str, av: str, size: int, across: int = 1, rgb: bool = True) -> PixelFormat:
@@ -187,7 +185,11 @@ def accepted_caps() -> str:
 
 
 def raw_caps(
-    pixel_format: str, size: tuple[int, int], rate: Fraction, colour: Colour, aspect: Fraction | None
+    pixel_format: str,
+    size: tuple[int, int],
+    rate: Fraction,
+    colour: Colour,
+    aspect: Fraction | None,
 ) -> str:
     """Caps of raw pictures that say how they are to be read.
 

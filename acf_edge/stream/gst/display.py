@@ -70,7 +70,7 @@ def choose_window(environment: Mapping[str, str], usable: Have, fullscreen: bool
         InputError: there is no screen, or no element for it.
     """
     if environment.get("WAYLAND_DISPLAY"):
-        names = ("nv3dsink", "glimagesink", "waylandsink")
+        names: tuple[str, ...] = ("nv3dsink", "glimagesink", "waylandsink")
         if fullscreen:
             names = ("waylandsink", *names[:2])
         advised = "glimagesink"

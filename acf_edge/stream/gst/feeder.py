@@ -104,4 +104,3 @@ def running_time(element: Any) -> int:
         return 0
     now = int(clock.get_time()) - int(base)
     return now if 0 <= now < 1 << 62 else 0
-

@@ -100,9 +100,7 @@ def user_plan(pipeline: str) -> SourcePlan:
 
 def _fields(options: Mapping[str, Any]) -> str:
     rate: Fraction | None = options.get("fps")
-    parts = [
-        f"{name}=(int){options[name]}" for name in ("width", "height") if options.get(name)
-    ]
+    parts = [f"{name}=(int){options[name]}" for name in ("width", "height") if options.get(name)]
     if rate:
         parts.append(f"framerate=(fraction){rate.numerator}/{rate.denominator}")
     return "".join(f", {part}" for part in parts)
@@ -200,7 +198,9 @@ _JETSON = "nvv4l2decoder enable-max-performance=true"
 _TO_SYSTEM = "nvvidconv ! video/x-raw, format=(string){ NV12, I420, P010_10LE }"
 # By the name that SDP gives them.
 _CODECS = {
-    "H264": _Codec("rtph264depay", "h264parse", _JETSON, ("nvh264dec", "avdec_h264", "openh264dec")),
+    "H264": _Codec(
+        "rtph264depay", "h264parse", _JETSON, ("nvh264dec", "avdec_h264", "openh264dec")
+    ),
     "H265": _Codec("rtph265depay", "h265parse", _JETSON, ("nvh265dec", "avdec_h265")),
     "JPEG": _Codec("rtpjpegdepay", "jpegparse", f"{_JETSON} mjpeg=true", ("jpegdec",)),
     "MP4V-ES": _Codec("rtpmp4vdepay", "mpeg4videoparse", _JETSON, ("avdec_mpeg4",)),

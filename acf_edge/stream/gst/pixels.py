@@ -113,4 +113,3 @@ class Packer:
         for inside, outside in _planes(self._format, frame, self._data, self._layout):
             outside[:] = inside
         return bytes(self._data)
-

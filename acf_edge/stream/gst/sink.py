@@ -72,9 +72,9 @@ class Feed:
         self._bus = self.pipeline.get_bus()
         # What begins in PAUSED waits for a picture: an error of opening comes at once.
         if self.pipeline.set_state(gst.State.PLAYING) == gst.StateChangeReturn.FAILURE:
-            error = self.error()
+            trouble = self.error()
             self.stop()
-            raise InputError(f"{feature}: {error.text if error else 'it does not start'}.")
+            raise InputError(f"{feature}: {trouble.text if trouble else 'it does not start'}.")
 
     def error(self) -> BusError | None:
         """What went wrong since this was asked last."""
@@ -120,9 +120,7 @@ class Feed:
         if self._fed:
             kinds = self._gst.MessageType
             self._source.end_of_stream()
-            message = self._bus.timed_pop_filtered(
-                round(_FINISH * _NANO), kinds.EOS | kinds.ERROR
-            )
+            message = self._bus.timed_pop_filtered(round(_FINISH * _NANO), kinds.EOS | kinds.ERROR)
             if message is None:
                 text = f"the pipeline did not finish within {_FINISH:g} s"
             elif message.type == kinds.ERROR:
