@@ -240,15 +240,9 @@ class FileSource:
         return bool(self.start) and pts is not None and pts * unit < self.start
 
     def _check_end(self) -> None:
-        """Damage inside a file can make a demuxer lose its way and end early."""
-        container = self.container
-        names = set(container.format.name.split(","))
-        if self._timeline.jumps or not container.duration or not names & _EXACT_DURATION:
-            return
-        announced = Fraction((container.start_time or 0) + container.duration, av.time_base)
-        gap = announced - self._timeline.end
-        if gap > max(_SLACK, announced / 50):
-            self._damaged(f"it ends {float(gap):.1f} s before its announced end")
+        missing = missing_end(self.container, self._timeline)
+        if missing:
+            self._damaged(f"it ends {float(missing):.1f} s before its announced end")
 
     def _damaged(self, how: str) -> None:
         if not self._keep_damaged:
@@ -271,6 +265,19 @@ class FileSource:
             f"{announced if announced else 'an unknown number of'} frames are readable.",
             _KEEP,
         )
+
+
+def missing_end(container: InputContainer, timeline: Timeline) -> Fraction:
+    """Seconds between the last packet and the announced end, where that is worth a word.
+
+    Damage inside a file can make a demuxer lose its way and end early.
+    """
+    names = set(container.format.name.split(","))
+    if timeline.jumps or not container.duration or not names & _EXACT_DURATION:
+        return Fraction(0)
+    announced = Fraction((container.start_time or 0) + container.duration, av.time_base)
+    gap = announced - timeline.end
+    return gap if gap > max(_SLACK, announced / 50) else Fraction(0)
 
 
 def _open(path: Path, promise: Promise) -> InputContainer:

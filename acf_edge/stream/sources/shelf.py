@@ -20,8 +20,8 @@ class Shelf:
     """
 
     def __init__(self) -> None:
-        # Never written to: it holds the descriptions only.
-        self._case = av.open(io.BytesIO(), "w", format="matroska")
+        # Never written to; the one format that holds every codec.
+        self._case = av.open(io.BytesIO(), "w", format="null")
         self._streams: list[Stream] = []
         self._keys: list[tuple[object, ...]] = []
         self._places: dict[int, Stream] = {}
