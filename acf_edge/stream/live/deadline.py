@@ -9,7 +9,7 @@ from fractions import Fraction
 from acf_edge.errors import InputError
 
 _FORM = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|frames?|)")
-_SHORTEST, _LONGEST = 1e-3, 60.0
+_SHORTEST, _LONGEST = 1e-3, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def parse_deadline(text: str) -> Deadline:
     """Read what ``--deadline`` was given.
 
     Raises:
-        InputError: not of this form, or outside 1 ms to 60 s.
+        InputError: not of this form, or outside 1 ms to 10 s.
     """
     remedy = "Write '33ms', '0.033' (seconds) or '2frames'."
     found = _FORM.fullmatch(text.strip().lower())
@@ -46,5 +46,5 @@ def parse_deadline(text: str) -> Deadline:
         return Deadline(amount, "frames")
     seconds = amount / 1000 if unit == "ms" else amount
     if not _SHORTEST <= seconds <= _LONGEST:
-        raise InputError(f"--deadline '{text}' is out of range (1ms to 60s).", remedy)
+        raise InputError(f"--deadline '{text}' is out of range (1ms to 10s).", remedy)
     return Deadline(seconds)

@@ -44,7 +44,8 @@ class Feed:
     Args:
         number: of the source, 0-based.
         source: what to read.
-        wake: called when there is something to do, or the state has changed.
+        wake: called when there is something to do for the engine.
+        changed: called when the state has changed.
         on_open: called in the capturing thread once the source is open, before
             its first frame is taken.
         clock: seconds, monotonic.
@@ -67,6 +68,7 @@ class Feed:
         number: int,
         source: Source,
         wake: Callable[[], None],
+        changed: Callable[[], None],
         on_open: Callable[[Feed], None],
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -75,7 +77,7 @@ class Feed:
         self.live = source.live
         self.source: Source = source
         if source.live and not isinstance(source, Reconnecting):
-            self.source = Reconnecting(source, on_state=lambda state, reason: wake())
+            self.source = Reconnecting(source, on_state=lambda state, reason: changed())
         self.info: StreamInfo | None = None
         self.size = (0, 0)
         self.outlets: tuple[Outlet, ...] = ()
@@ -87,7 +89,7 @@ class Feed:
             1 if self.live else _AHEAD, waits=not self.live, on_change=wake
         )
         self._capture = Latency(clock)
-        self._wake = wake
+        self._changed = changed
         self._on_open = on_open
         self._clock = clock
         self._stop = threading.Event()
@@ -189,7 +191,7 @@ class Feed:
             self.holding = False
         for outlet in self.outlets:
             outlet.finish()
-        self._wake()
+        self._changed()
 
     @property
     def state(self) -> str:
@@ -252,7 +254,7 @@ class Feed:
             if not self.stopping:
                 self.error = error
         self.inbox.close()
-        self._wake()
+        self._changed()
 
     def _pump(self) -> None:
         # The thread's own time: waiting for a camera is no work.
@@ -273,7 +275,7 @@ class Feed:
     def _close(self) -> None:
         with contextlib.suppress(Exception):
             self.source.close()
-        self._wake()
+        self._changed()
 
 
 def copy_packet(packet: Packet[Stream]) -> Packet[Stream]:

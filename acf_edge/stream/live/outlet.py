@@ -36,7 +36,8 @@ class Outlet:
         number: of the sink.
         sink: what to feed.
         source: number of the source that it shows.
-        wake: called when the mailbox has changed, or the sink's state.
+        wake: called when the mailbox has changed.
+        changed: called when the sink's state has.
         patience: seconds that one call to the sink may take.
         clock: seconds, monotonic.
 
@@ -53,6 +54,7 @@ class Outlet:
         sink: Sink,
         source: int,
         wake: Callable[[], None],
+        changed: Callable[[], None],
         *,
         patience: float = PATIENCE,
         clock: Callable[[], float] = time.monotonic,
@@ -70,6 +72,7 @@ class Outlet:
         self.end_to_end = Latency(clock)
         self._wanted: frozenset[int] = frozenset()
         self._wake = wake
+        self._changed = changed
         self._clock = clock
         self._patience = patience
         self._busy_since: float | None = None
@@ -202,7 +205,7 @@ class Outlet:
                 if self.state == "opening":
                     self.state = "open"
             self.opened.set()
-            self._wake()
+            self._changed()
             self._pump()
         except BaseException as error:
             self._fail(error)
@@ -239,7 +242,7 @@ class Outlet:
         with self._lock:
             if self.state in ("opening", "open"):
                 self.state, self.error = "failed", error
-        self._wake()
+        self._changed()
 
     def _end(self, state: str) -> None:
         with self._lock:
@@ -247,7 +250,7 @@ class Outlet:
                 self.state = state
         self.opened.set()
         self.over.set()
-        self._wake()
+        self._changed()
 
 
 class SourceView:
@@ -284,4 +287,5 @@ class SourceView:
         raise RuntimeError("a sink does not read the source")
 
     def close(self) -> None:
-        """Not for a sink: the run closes the source."""
+        """Not for a sink."""
+        raise RuntimeError("a sink does not close the source")

@@ -83,9 +83,11 @@ class StreamRun:
         self._pace = Pace(engines, deadline, clock)
         self._file = None if stats_path is None else StatsFile(stats_path, clock)
         self._event = threading.Event()
-        self._board = SinkBoard(self._pace.scale, patience, self._wake, self.controls, clock)
+        self._board = SinkBoard(
+            self._pace.scale, patience, self._wake, self._changed, self.controls, clock
+        )
         self._feeds = [
-            Feed(number, lane.source, self._wake, self._open, clock=clock)
+            Feed(number, lane.source, self._wake, self._changed, self._open, clock=clock)
             for number, lane in enumerate(lanes)
         ]
         self._inference = Inference(
@@ -194,6 +196,9 @@ class StreamRun:
 
     def _wake(self) -> None:
         self._inference.ring()
+
+    def _changed(self) -> None:
+        self._event.set()
 
     def _open(self, feed: Feed) -> None:
         """A source is open: get ready for its first frame, in its capturing thread."""

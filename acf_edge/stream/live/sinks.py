@@ -24,7 +24,8 @@ class SinkBoard:
     Args:
         scale: of the engines.
         patience: seconds that one call to a sink may take.
-        wake: called when a sink has changed.
+        wake: called when what waits for a sink has changed.
+        changed: called when the state of a sink has.
         controls: makes the controls for a sink of the source of this number.
         clock: seconds, monotonic.
     """
@@ -34,12 +35,14 @@ class SinkBoard:
         scale: int,
         patience: float,
         wake: Callable[[], None],
+        changed: Callable[[], None],
         controls: Callable[[int], Controls],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._scale = scale
         self._patience = patience
         self._wake = wake
+        self._changed = changed
         self._controls = controls
         self._clock = clock
         self._lock = threading.Lock()
@@ -67,6 +70,7 @@ class SinkBoard:
                 sink,
                 feed.number,
                 self._wake,
+                self._changed,
                 patience=self._patience,
                 clock=self._clock,
             )

@@ -100,8 +100,10 @@ def percentiles(parts: Iterable[Latency], *, window: bool) -> dict[str, float | 
 
 
 def _bucket(seconds: float) -> int:
-    if seconds <= _SHORTEST:
+    if not seconds > _SHORTEST:
         return 0
+    if seconds >= _LONGEST:
+        return _BUCKETS - 1
     return min(_BUCKETS - 1, round(math.log(seconds / _SHORTEST) * _PER_LOG))
 
 
