@@ -6,22 +6,26 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
+import av
 from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Stream
 
 from acf_edge.errors import InputError
 from acf_edge.stream.batch.segment import Mark
+from acf_edge.stream.colour import Colour, Orientation
 from acf_edge.stream.frame import Frame
 from acf_edge.stream.source_file import FileSource
-from acf_edge.stream.timeline import Timeline
 
 # How many seconds before the wanted frame a jump aims at. Where an index leads
 # too far, or decoding needs more than one key frame, the next one is tried.
 _RUN_UPS = (0, 2, 10)
+# Seconds; lest rounding leaves the wanted frame out.
+_HAIR = 1e-4
 
 
 @dataclass(slots=True)
@@ -42,39 +46,41 @@ class Numbered:
 
 
 class SeekableSource(FileSource):
-    """A :class:`FileSource` that can start again at a key frame, or hand out copies alone."""
+    """A :class:`FileSource` that says where it entered, and can hand out copies alone.
+
+    Attributes:
+        entry: time of the first packet of the video that was read; None if it has
+            none, or does not begin a decoding.
+    """
 
     _deaf = False
+    _entered = False
+    entry: int | None = None
 
     def __enter__(self) -> SeekableSource:
         return self
 
-    def jump(self, pts: int) -> None:
-        """Go on at a key frame at or before ``pts``; frames up to it may be missing or broken.
-
-        Raises:
-            av.FFmpegError: the file cannot be searched.
-        """
-        self.container.seek(pts, stream=self.video, backward=True)
-        self.video.codec_context.flush_buffers()
-        self._timeline = Timeline()
-        self._last_pts = None
-        self._ahead = []
-        self._items = self._read()
-        self.exhausted = False
-
-    def forgive(self, frames: int) -> None:
-        """Count from here: ``frames`` are behind us, and nothing was wrong with them."""
+    def forgive(self, frames: int, notes: list[str]) -> None:
+        """Count from here: ``frames`` are behind us, and nothing but ``notes`` is to be said."""
         report = self.report
-        report.frames = frames
+        report.frames, report.notes = frames, list(notes)
         report.corrupt = report.untimed = report.retimed = report.resized = report.skipped = 0
+
+    @property
+    def faults(self) -> tuple[int, ...]:
+        """Counts of everything that can be wrong with a frame."""
+        report = self.report
+        return (report.corrupt, report.untimed, report.retimed, report.resized, report.skipped)
 
     @property
     def clean(self) -> bool:
         """Nothing was wrong so far, and every frame had a time of its own."""
-        report = self.report
-        counts = (report.corrupt, report.untimed, report.retimed, report.resized, report.skipped)
-        return not (any(counts) or report.damage or self._timeline.jumps)
+        return not (any(self.faults) or self.report.damage or self._timeline.jumps)
+
+    @property
+    def look(self) -> tuple[tuple[int, ...], Colour, Orientation]:
+        """By what a copy of the file must be read the same: size, colour tags, orientation."""
+        return self.first.pixels.shape, self.tags, self._pictures.orientation
 
     def copies(self) -> Iterator[Packet[Stream]]:
         """The packets of the wanted streams to the end of the file; no frame is decoded."""
@@ -84,8 +90,28 @@ class SeekableSource(FileSource):
                 yield item
 
     def _decode(self, packet: Packet[Stream] | None) -> Iterator[Frame]:
+        if packet is not None and not self._entered:
+            self._entered = True
+            self.entry = packet.pts if packet.is_keyframe else None
         if not self._deaf:
             yield from super()._decode(packet)
+
+
+def near(
+    path: Path, film: SeekableSource, pts: int, keep_damaged: bool
+) -> Iterator[SeekableSource]:
+    """Open a film anew so that its frame at ``pts`` is among the next ones.
+
+    Yields:
+        Sources that start at key frames, the nearest first. Whether the frame is
+        among what they give, and decoded from where it can be, is for the caller
+        to judge; so is closing them.
+    """
+    begin = pts * film.time_base - Fraction(film.container.start_time or 0, av.time_base)
+    for seconds in _RUN_UPS:
+        with contextlib.suppress(FFmpegError, InputError):
+            start = max(0.0, float(begin) - _HAIR - seconds)
+            yield SeekableSource(path, keep_damaged=keep_damaged, start=start)
 
 
 class Reader:
@@ -172,13 +198,14 @@ class Reader:
         return True
 
     def _jump(self, first: int, tail: Sequence[Mark]) -> bool:
-        for seconds in _RUN_UPS:
+        notes = self.source.report.notes
+        for source in near(self._path, self.source, tail[0].pts, self._keep_damaged):
+            self.close()
+            self.source, self._frames = source, source.items()
             # A picture that lacks what it refers to may be an error; we only come from afar.
-            with contextlib.suppress(FFmpegError, InputError):
-                self.source.jump(tail[0].pts - round(seconds / self.source.time_base))
-                self._frames = self.source.items()
+            with contextlib.suppress(InputError):
                 if self._meet(tail):
-                    self.source.forgive(first)
+                    source.forgive(first, notes)
                     self.position = first
                     return True
         return False
