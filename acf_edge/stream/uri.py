@@ -197,7 +197,7 @@ def _parse_path(text: str, role: str) -> Uri:
         for scheme in schemes(role):
             if scheme.name == short[1].lower() and scheme.name != "folder":
                 raise InputError(
-                    f"'{without_secrets(text)}' is not written like that.", f"Write {scheme.form}."
+                    f"'{short[0]}' without '//' is not a {role}.", f"Write {scheme.form}."
                 )
     if role == "source" and re.fullmatch(r"/dev/video\d+", path):
         scheme = _find("v4l2", role)
@@ -240,7 +240,8 @@ def _parse_address(text: str, scheme: Scheme, rest: str) -> Uri:
     user, _, password = login.partition(":")
     found = re.fullmatch(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:\s]*)(?::(\d{1,5}))?", place)
     port = int(found[2]) if found and found[2] else None
-    if not found or (port is not None and not 0 < port < 65536):
+    lowest = 1 if scheme.role == "source" else 0  # a server may take any free port
+    if not found or (port is not None and not lowest <= port < 65536):
         # The place may hold a piece of a password with a slash in it: it is not shown.
         raise InputError(
             f"A '{scheme.name}://' address has no valid host and port.",

@@ -7,6 +7,7 @@ from fractions import Fraction
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
+from acf_edge.stream.sinks.options import FOLDER_OPTIONS, RECORDING_OPTIONS
 from acf_edge.stream.uri_types import Option, Scheme, Uri
 
 if TYPE_CHECKING:
@@ -180,11 +181,7 @@ SINKS: tuple[Scheme, ...] = (
         "sink",
         "PATH or file://PATH",
         f"a recording: {' '.join(_VIDEO_SUFFIXES)}",
-        (
-            Option("crf", "int", 18, "quality, 0 best to 51", low=0, high=51),
-            Option("preset", "text", "veryfast", "x264's preset"),
-            Option("audio", "bool", True, "copy the audio"),
-        ),
+        RECORDING_OPTIONS,
         _maker("sinks.file", "RecordingSink"),
     ),
     Scheme(
@@ -192,19 +189,20 @@ SINKS: tuple[Scheme, ...] = (
         "sink",
         "FOLDER/",
         "one picture per frame",
-        (Option("format", "choice", "png", "of the pictures", ("png", "jpg", "webp")),),
+        FOLDER_OPTIONS,
         _maker("sinks.images", "ImageFolderSink"),
     ),
     Scheme(
         "rtsp",
         "sink",
-        "rtsp://[HOST]:PORT/PATH",
+        "rtsp://[HOST][:PORT]/PATH",
         "serve it (GStreamer)",
         (
             Option("bitrate", "int", None, "kbit/s", low=50, high=500000),
             Option("gop", "int", None, "frames from key frame to key frame", low=1, high=1000),
             Option("user", "text", None, "name that viewers must give"),
             Option("password", "text", None, "and its password"),
+            Option("token", "text", None, "the same as user=token and this password"),
         ),
         _maker("gst.rtsp_server", "RtspServerSink"),
         "network",
@@ -212,9 +210,19 @@ SINKS: tuple[Scheme, ...] = (
     Scheme(
         "web",
         "sink",
-        "web://[HOST]:PORT",
+        "web://[HOST][:PORT]",
         "a page for the browser (extra 'web')",
-        (Option("token", "text", None, "demanded of viewers from elsewhere"),),
+        (
+            Option("token", "text", None, "demanded of viewers; made up if others can connect"),
+            Option("names", "text", None, "names this machine is asked for by, with commas"),
+            Option("save", "text", None, "folder for snapshots and recordings"),
+            Option("crf", "int", 20, "quality, 0 best to 51", low=0, high=51),
+            Option("preset", "text", "ultrafast", "x264's preset"),
+            Option(
+                "stale", "seconds", 5.0, "without a frame for so long /healthz says 503", low=0.1
+            ),
+            Option("viewers", "int", 16, "most viewers at a time", low=1, high=1000),
+        ),
         _maker("web.sink", "WebSink"),
         "network",
     ),
