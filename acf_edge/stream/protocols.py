@@ -139,7 +139,14 @@ class Moment:
 
 
 class Sink(Protocol):
-    """Where enhanced frames go. Each runs in a thread of its own."""
+    """Where enhanced frames go. Each runs in a thread of its own.
+
+    Two more attributes are looked for. ``bind(controls)``, a method, is called with the
+    :class:`Controls` of the stream before :meth:`open`. ``newest``, true for what shows
+    pictures and keeps none: of a live source it gets the newest picture, though of a
+    file (``lossless``) every one; a recording gets a queue that bridges hiccups.
+    Moments and packets are shared between sinks: change a copy.
+    """
 
     @property
     def uri(self) -> str:
