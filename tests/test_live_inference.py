@@ -73,14 +73,13 @@ class Bench:
         for number, is_live in enumerate(live):
             source = ToySource(live=is_live)
             feed = Feed(number, source, ignore, ignore, ignore, clock=self.clock)
-            feed.info = StreamInfo(
-                "toy", 24, 16, Fraction(rate), UNIT, COLOUR, COLOUR, live=is_live
-            )
+            info = StreamInfo("toy", 24, 16, Fraction(rate), UNIT, COLOUR, COLOUR, live=is_live)
+            assert feed.begin(info)
             shelf: Any = Shelf()
             feed.add(shelf)
             self.feeds.append(feed)
             self.shelves.append(shelf)
-            self.pace.begin(feed.info, live=is_live)
+            self.pace.begin(info, live=is_live)
         self.stage = Inference(self.feeds, self.pace, steady=steady, limit=limit, clock=self.clock)
 
     def capture(self, number: int, feed: int = 0, at: float | None = None) -> None:

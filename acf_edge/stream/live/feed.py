@@ -85,9 +85,8 @@ class Feed:
         self.frames = self.held = self.captured = 0
         self.holding = self.finished = self.complete = False
         self.wait, self.infer = Latency(clock), Latency(clock)
-        self.inbox: Mailbox[Shot | Packet[Stream]] = Mailbox(
-            1 if self.live else _AHEAD, waits=not self.live, on_change=wake
-        )
+        self.inbox: Mailbox[Shot | Packet[Stream]] = Mailbox(1, waits=False)
+        self._wake = wake
         self._capture = Latency(clock)
         self._changed = changed
         self._on_open = on_open
@@ -106,11 +105,25 @@ class Feed:
         """Begin to open the source."""
         self._thread.start()
 
+    def begin(self, info: StreamInfo) -> bool:
+        """Make the inbox for the frames to come; False if it was stopped meanwhile."""
+        with self._lock:
+            if self.stopping:
+                return False
+            # Some sources learn whether they are live only when they connect.
+            self.live = info.live
+            capacity = 1 if info.live else _AHEAD
+            self.inbox = Mailbox(capacity, waits=not info.live, on_change=self._wake)
+            self.size = (info.width, info.height)
+            self.info = info
+            return True
+
     def stop(self) -> None:
         """Take no further frame; those under way go on to the sinks."""
         if self._stopped_at is None:
             self._stopped_at = self._clock()
-        self._stop.set()
+        with self._lock:
+            self._stop.set()
         self.inbox.close()
 
     @property
@@ -164,11 +177,10 @@ class Feed:
             outlet.offer(moment)
 
     def pass_on(self, packet: Packet[Stream]) -> None:
-        """Hand a packet to the sinks that asked for its stream; each gets one of its own."""
-        takers = [outlet for outlet in self.outlets if outlet.wants(packet.stream_index)]
-        for place, outlet in enumerate(takers):
-            # Writing a packet changes it.
-            outlet.offer(packet if place == len(takers) - 1 else copy_packet(packet))
+        """Hand a packet to the sinks that asked for its stream; they share it."""
+        for outlet in self.outlets:
+            if outlet.wants(packet.stream_index):
+                outlet.offer(packet)
 
     def add(self, outlet: Outlet) -> bool:
         """Show it in this sink, too; False if the source has ended."""
@@ -213,6 +225,13 @@ class Feed:
             return ""
         return self.source.reason if self.source.state in ("opening", "lost") else ""
 
+    def notes(self) -> tuple[str, ...]:
+        """What is special about the source, in words."""
+        told: Callable[[], Sequence[str]] | None = getattr(self.source, "notes", None)
+        if told is not None:
+            return tuple(told())
+        return () if self.info is None else self.info.notes
+
     def stats(self) -> SourceStats:
         """The counters now."""
         parts = {
@@ -242,9 +261,7 @@ class Feed:
     def _work(self) -> None:
         try:
             info = self.source.open()
-            if not self.stopping:
-                self.size = (info.width, info.height)
-                self.info = info
+            if self.begin(info):
                 self._on_open(self)
                 self._pump()
         except Closed:
@@ -276,13 +293,3 @@ class Feed:
         with contextlib.suppress(Exception):
             self.source.close()
         self._changed()
-
-
-def copy_packet(packet: Packet[Stream]) -> Packet[Stream]:
-    """A packet of the same bytes and times, for a second writer."""
-    copy: Packet[Stream] = Packet(bytes(packet))
-    copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
-    copy.time_base = packet.time_base
-    copy.stream = packet.stream
-    copy.is_keyframe = packet.is_keyframe
-    return copy

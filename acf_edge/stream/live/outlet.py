@@ -100,7 +100,7 @@ class Outlet:
         capacity = 1
         if waits:
             capacity = _HANDOVER_FRAMES
-        elif self.sink.lossless:
+        elif self.sink.lossless and not getattr(self.sink, "newest", False):
             least, most = _RECORDING_FRAMES
             capacity = max(least, min(most, _RECORDING_BYTES // max(1, 3 * size[0] * size[1])))
 

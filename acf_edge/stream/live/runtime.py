@@ -150,8 +150,7 @@ class StreamRun:
         for outlet in self._board.all():
             self._notes += [f"{outlet.sink.uri}: {note}" for note in outlet.notes]
         for feed in self._feeds:
-            about = () if feed.info is None else feed.info.notes
-            self._notes += [f"{feed.source.uri}: {note}" for note in about]
+            self._notes += [f"{feed.source.uri}: {note}" for note in feed.notes()]
         return StreamSummary(stats, interrupted, tuple(self._notes))
 
     def stats(self) -> RunStats:
