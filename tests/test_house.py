@@ -22,7 +22,7 @@ PACKAGE = Path(acf_edge.__file__).resolve().parent
 # What everybody may import: modules of the package that import no room.
 COMMON = {"", "errors", "files", "resources"}
 
-WORKSHOP = ("ops", "model", "train", "compress", "export")
+WORKSHOP = ("ops", "model", "train", "compress", "export", "foreign")
 RUNTIME = ("engine", "profile", "stream")
 
 # Room -> the rooms that it may import.
@@ -36,10 +36,11 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "explain": ("imaging", "model"),
     "compress": ("degrade", "imaging", "model", "train"),
     "export": ("compress", "imaging", "model", "ops"),
+    "foreign": ("export", "model"),
     "engine": ("imaging",),
     "profile": ("engine", "imaging", "report", "stream"),
     "stream": ("engine", "imaging"),
-    "evaluate": ("degrade", "engine", "imaging", "model"),
+    "evaluate": ("degrade", "engine", "foreign", "imaging", "model"),
     "builder": ("degrade", "imaging", "evaluate", "report", *WORKSHOP, *RUNTIME),
     "demo": ("builder", "degrade", "imaging", "evaluate", "report", *WORKSHOP, *RUNTIME),
     "cli": ("builder", "degrade", "demo", "explain", "imaging", "evaluate", "report", *WORKSHOP, *RUNTIME),

@@ -8,6 +8,8 @@ pixel itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
@@ -59,8 +61,9 @@ def export_network(network: AcfNetwork) -> onnx.ModelProto:
     for node in parts.nodes:
         # One fixed name for the core's end, whatever its last operation is.
         node.output[:] = [FOLDED if name == result else name for name in node.output]
-    _output(parts, network.config)
-    return _assemble(parts, network.config)
+    picture_end(parts, network.config.factor, network.config.scale)
+    ours = (functions.junction_vote_function(), functions.attention_function())
+    return assemble(parts, network.config.title, network.config.scale, ours)
 
 
 def _input(parts: GraphParts, config: AcfConfig) -> None:
@@ -75,21 +78,31 @@ def _input(parts: GraphParts, config: AcfConfig) -> None:
     missing = parts.add("Mod", "input", [negative, "input/align"])
     after = parts.add("Add", "input", [missing, "input/margin"])
     pads = parts.add("Concat", "input", ["input/before", after, "input/zero"], axis=0)
-    padded = parts.add("Pad", "input", [INPUT, pads], mode="edge")
+    normalise(parts, parts.add("Pad", "input", [INPUT, pads], mode="edge"))
+
+
+def normalise(parts: GraphParts, padded: str) -> None:
+    """From the padded uint8 picture ``(N, H, W, 3)`` to :data:`PIXELS` and :data:`NORMALISED`."""
     parts.names.update((PIXELS, NORMALISED))
     parts.nodes.append(
         helper.make_node("Transpose", [padded], [PIXELS], name="input/Transpose", perm=[0, 3, 1, 2])
     )
     floats = parts.add("Cast", "input", [PIXELS], to=TensorProto.FLOAT)
-    parts.constant("input/unit", ints([1.0 / 255.0], np.float32))
+    parts.constant("input/unit", np.array([1.0 / 255.0], np.float32))
     parts.nodes.append(
         helper.make_node("Mul", [floats, "input/unit"], [NORMALISED], name="input/Mul")
     )
 
 
-def _output(parts: GraphParts, config: AcfConfig) -> None:
-    """Round and clip to code values, shuffle the grid to pixels, crop the padding."""
-    factor, scale = config.factor, config.scale
+def picture_end(parts: GraphParts, factor: int, scale: int) -> None:
+    """From :data:`FOLDED` to the enhanced picture: round, clip, shuffle to pixels, crop.
+
+    Args:
+        parts: has ``input/Shape``, height and width of the picture that came in, and
+            :data:`FOLDED`, its channels ordered row, column, colour.
+        factor: pixels of the result per cell of the grid and side.
+        scale: pixels of the result per pixel of the picture and side.
+    """
     parts.constant("output/full", np.array([255.0], np.float32))
     parts.constant("output/low", np.array(0.0, np.float32))
     parts.constant("output/high", np.array(255.0, np.float32))
@@ -126,11 +139,16 @@ def _output(parts: GraphParts, config: AcfConfig) -> None:
     )
 
 
-def _assemble(parts: GraphParts, config: AcfConfig) -> onnx.ModelProto:
-    scale = config.scale
+def assemble(
+    parts: GraphParts, title: str, scale: int, operators: Sequence[onnx.FunctionProto] = ()
+) -> onnx.ModelProto:
+    """Make a checked model of the parts; ``operators`` are functions of the domain ``acf``."""
+    opsets = [helper.make_opsetid("", functions.OPSET)]
+    if operators:
+        opsets.append(helper.make_opsetid(functions.DOMAIN, functions.DOMAIN_VERSION))
     graph = helper.make_graph(
         parts.nodes,
-        config.title,
+        title,
         [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["N", "H", "W", 3])],
         [
             helper.make_tensor_value_info(
@@ -142,14 +160,11 @@ def _assemble(parts: GraphParts, config: AcfConfig) -> onnx.ModelProto:
     model = helper.make_model(
         graph,
         producer_name="acf-edge",
-        functions=[functions.junction_vote_function(), functions.attention_function()],
-        opset_imports=[
-            helper.make_opsetid("", functions.OPSET),
-            helper.make_opsetid(functions.DOMAIN, functions.DOMAIN_VERSION),
-        ],
+        functions=list(operators),
+        opset_imports=opsets,
         ir_version=IR_VERSION,
     )
-    helper.set_model_props(model, {"acf_edge.network": config.title})
+    helper.set_model_props(model, {"acf_edge.network": title})
     onnx.checker.check_model(model)
     return model
 

@@ -15,7 +15,6 @@ every CPU.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,12 +23,12 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from acf_edge.compress.calibrate import NARROWEST
 from acf_edge.compress.scales import Range, ScaleStore
 from acf_edge.errors import InputError
 from acf_edge.export.model import CODES, FOLDED, NORMALISED, PIXELS
+from acf_edge.export.plan import MOVING_OPS, Plan, is_core, make_plan
 
-_INTEGER_OPS = {"Conv", "Add", "Mul", "Sigmoid", "GlobalAveragePool"}
-_MOVING_OPS = {"Concat", "DepthToSpace", "Split"}
 _UNIT = Range(0.0, 1.0)
 _BIAS_ROOM = 2.0**29
 PAIR_LIMIT = 127
@@ -45,14 +44,7 @@ def quantized_values(model: onnx.ModelProto) -> list[str]:
     Args:
         model: the plain network, operators inlined.
     """
-    names = []
-    relu_of = _relu_after(model)
-    for node in model.graph.node:
-        if node.op_type in _INTEGER_OPS | _MOVING_OPS and _is_core(node.name):
-            names += [relu_of.get(name, name) for name in node.output if name != FOLDED]
-        elif node.op_type == "Unsqueeze" and _is_core(node.name):
-            names += list(node.output)
-    return names
+    return list(make_plan(model).values)
 
 
 def write_qdq(model: onnx.ModelProto, store: ScaleStore, fit_pairs: bool = True) -> onnx.ModelProto:
@@ -72,58 +64,47 @@ def write_qdq(model: onnx.ModelProto, store: ScaleStore, fit_pairs: bool = True)
     Raises:
         InputError: the store lacks a range.
     """
-    names = quantized_values(model)
-    lacking = [name for name in names if name not in store.ranges]
+    plan = make_plan(model)
+    lacking = [name for name in plan.values if name not in store.ranges]
     if lacking:
         raise InputError(
             f"The scale store lacks the range of '{lacking[0]}'.",
             "It belongs to another network: calibrate again.",
         )
-    ranges = _settle(model, {name: store.ranges[name] for name in names})
-    return _Writer(model, ranges, fit_pairs).write()
+    ranges = _settle(model, plan, {name: store.ranges[name] for name in plan.values})
+    return _Writer(model, plan, ranges, fit_pairs).write()
 
 
-def _is_core(name: str) -> bool:
-    return not name.startswith(("input/", "output/"))
-
-
-def _relu_after(model: onnx.ModelProto) -> dict[str, str]:
-    """Convolution or sum -> the ReLU that alone consumes it."""
-    uses = Counter(name for node in model.graph.node for name in node.input)
-    producers = {name: node.op_type for node in model.graph.node for name in node.output}
-    return {
-        node.input[0]: node.output[0]
-        for node in model.graph.node
-        if node.op_type == "Relu"
-        and uses[node.input[0]] == 1
-        and producers.get(node.input[0]) in ("Conv", "Add")
-    }
-
-
-def _settle(model: onnx.ModelProto, ranges: dict[str, Range]) -> dict[str, Range]:
+def _settle(model: onnx.ModelProto, plan: Plan, ranges: dict[str, Range]) -> dict[str, Range]:
     """Fixed ranges for pictures and votes, shared ones across data movement."""
-    relu_of = _relu_after(model)
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
-        if not _is_core(node.name):
+        if not is_core(node.name):
             continue
         if node.op_type in ("Sigmoid", "Unsqueeze") and node.output[0] in ranges:
             # Gates lie in 0..1 whatever the calibration pictures made of them.
             ranges[node.output[0]] = _UNIT
         if node.name == ANCHOR:
             ranges[node.output[0]] = _UNIT
+        if node.op_type == "Add" and node.input[0] == NORMALISED and node.input[1] in constants:
+            # A picture less its mean: nothing of it is clipped.
+            shift = numpy_helper.to_array(constants[node.input[1]])
+            ends = min(float(shift.min()), 0.0), max(float(shift.max()), -1.0) + 1.0
+            ranges[node.output[0]] = Range(*ends)
     # A chain of movements (shuffle, then concatenation) settles in as many rounds; ranges only
     # ever grow to one another, so it does.
     before: dict[str, Range] = {}
     while before != ranges:
         before = dict(ranges)
         for node in model.graph.node:
-            if node.op_type in _MOVING_OPS and _is_core(node.name):
-                group = [relu_of.get(n, n) for n in (*node.input, *node.output)]
+            if node.op_type in MOVING_OPS and is_core(node.name):
+                group = [plan.relu_of.get(n, n) for n in (*node.input, *node.output)]
                 group = [name for name in group if name in ranges]
                 if not group:
                     continue
-                low = min(ranges[name].low for name in group)
-                high = max(ranges[name].high for name in group)
+                spans = [ranges[name] for name in group]
+                spans += [_UNIT] if NORMALISED in node.input else []
+                low, high = min(s.low for s in spans), max(s.high for s in spans)
                 ranges.update(dict.fromkeys(group, Range(low, high)))
     return ranges
 
@@ -195,12 +176,12 @@ class _Writer:
     """One pass over the nodes; everything that is written lands in ``nodes``."""
 
     def __init__(
-        self, model: onnx.ModelProto, ranges: Mapping[str, Range], fit_pairs: bool
+        self, model: onnx.ModelProto, plan: Plan, ranges: Mapping[str, Range], fit_pairs: bool
     ) -> None:
         self.model = model
         self.ranges = ranges
         self.fit_pairs = fit_pairs
-        self.relu_of = _relu_after(model)
+        self.relu_of = plan.relu_of
         self.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
@@ -214,7 +195,7 @@ class _Writer:
                 self._dequantize(PIXELS, NORMALISED, _UNIT)
             elif CODES in node.output:
                 self._quantize(FOLDED, CODES, _UNIT)
-            elif not _is_core(node.name):
+            elif not is_core(node.name):
                 self._copy(node)
             else:
                 self._core(node)
@@ -250,6 +231,10 @@ class _Writer:
         copy = self._copy(node)
         if node.op_type == "Conv":
             self._weights(copy)
+        elif node.op_type in ("Add", "Mul"):
+            value = self.relu_of.get(node.output[0], node.output[0])
+            if value in self.ranges or value == FOLDED:
+                self._operands(copy)
         for index, raw in enumerate(node.output):
             value = self.relu_of.get(raw, raw)
             if value in self.ranges:
@@ -257,6 +242,24 @@ class _Writer:
                 copy.output[index] = f"{value}:float"
                 self._quantize(f"{value}:float", f"{value}:codes", self.ranges[value])
                 self._dequantize(f"{value}:codes", value, self.ranges[value])
+
+    def _operands(self, node: onnx.NodeProto) -> None:
+        """Constants of a sum or a product as integers, too."""
+        for index, name in enumerate(node.input):
+            if name not in self.constants:
+                continue
+            value = self.constants[name].astype(np.float64)
+            low, high = min(float(value.min()), 0.0), max(float(value.max()), 0.0)
+            scale, zero = activation_scale(Range(low, max(high, low + NARROWEST)))
+            codes = np.clip(np.rint(value / scale) + zero, 0, 255).astype(np.uint8)
+            inputs = [self._constant(f"{name}:codes", codes)]
+            inputs += [self._constant(f"{name}:scale", scale), self._constant(f"{name}:zero", zero)]
+            node.input[index] = f"{name}:float"
+            self._insert_before(
+                helper.make_node(
+                    "DequantizeLinear", inputs, [f"{name}:float"], name=f"{name}:dequantize"
+                )
+            )
 
     def _weights(self, node: onnx.NodeProto) -> None:
         source, weight = node.input[0], node.input[1]
