@@ -141,6 +141,27 @@ def test_a_recording_of_a_live_source_drops_rather_than_holds_up(start: Any) -> 
     assert sink.numbers == sorted(sink.numbers) and sink.numbers[-1] == 99
 
 
+def test_what_shows_and_does_not_keep_gets_the_newest_of_a_live_source_and_all_of_a_file(
+    start: Any,
+) -> None:
+    class Window(ToySink):
+        newest = True
+
+    window = Window()
+    start([Lane(ToySource(frames=60), [window])]).end()
+    assert window.numbers == list(range(60))
+    source, window, other = ToySource(live=True), Window(), ToySink(lossless=False)
+    window.gate.clear()
+    running = start([Lane(source, [window, other])])
+    for number in range(10):
+        source.put(frame(number))
+        eventually(lambda n=number: n in other.numbers)
+    window.gate.set()
+    eventually(lambda: len(window.got) == 2)
+    assert window.numbers == [0, 9]
+    running.end(cancel=True)
+
+
 def test_several_sources_share_the_engine_and_end_by_themselves(start: Any) -> None:
     sinks = [ToySink(), ToySink(), ToySink()]
     lanes = [Lane(ToySource(frames=n), [s]) for n, s in zip((30, 90, 1), sinks, strict=True)]
