@@ -26,6 +26,7 @@ from acf_edge.stream.web.wire import H264, JPEG, KINDS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_BLOCK = 256 << 10
 _TYPES = {".js": "text/javascript", ".svg": "image/svg+xml", ".webmanifest": "text/plain"}
 
 
@@ -193,10 +194,17 @@ async def recording(request: web.Request) -> web.StreamResponse:
     finished = site.recorder.finished.get(name) if site.recorder else None
     if finished is None or not finished.path.is_file():
         raise web.HTTPNotFound(text="no such recording\n")
-    answer = web.FileResponse(
-        finished.path, headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    answer = web.StreamResponse(
+        headers={
+            "Content-Type": "video/mp4",
+            "Content-Disposition": f'attachment; filename="{name}"',
+        }
     )
-    # This sends it all; a browser that goes away meanwhile raises.
-    await answer.prepare(request)
-    finished.fetched |= answer.status == 200
+    with finished.path.open("rb") as file:
+        answer.content_length = finished.path.stat().st_size
+        await answer.prepare(request)
+        while block := await asyncio.to_thread(file.read, _BLOCK):
+            await answer.write(block)
+    await answer.write_eof()
+    finished.fetched = True  # a browser that goes away before raises
     return answer

@@ -30,6 +30,10 @@ STATS_SECONDS = 0.5
 _STOP_SECONDS = 5.0
 _LARGEST_POST = 4096
 
+# For those who set up logging; nobody else sees tracebacks of requests that broke.
+_LOG = logging.getLogger(__name__)
+_LOG.addHandler(logging.NullHandler())
+
 
 class Watcher(Protocol):
     """Whoever gets moments: a WebSocket's viewer, or one MJPEG answer."""
@@ -232,7 +236,7 @@ class PageServer:
             self._loop.run_until_complete(self._serve())
         except BaseException as error:
             self._failed = error
-            logging.getLogger(__name__).debug("the page's server stopped", exc_info=True)
+            _LOG.debug("the page's server stopped", exc_info=True)
         finally:
             self._up.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -242,6 +246,7 @@ class PageServer:
         runner = web.AppRunner(
             make_application(self.site),
             access_log=None,
+            logger=_LOG,
             handle_signals=False,
             shutdown_timeout=1.0,
         )
@@ -268,7 +273,7 @@ class PageServer:
         try:
             stats = await site.refresh()
         except Exception:  # statistics are a nicety; the picture goes on without
-            logging.getLogger(__name__).debug("no statistics", exc_info=True)
+            _LOG.debug("no statistics", exc_info=True)
             return
         if site.recorder is not None and recording:
             reason = await asyncio.to_thread(site.recorder.watch, stats)

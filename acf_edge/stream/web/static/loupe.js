@@ -11,6 +11,7 @@ export class Loupe {
     this.stage = stage;
     this.root = document.getElementById("loupe");
     this.canvas = document.getElementById("loupe-canvas");
+    this.spot = document.getElementById("spot");
     this.text = document.getElementById("loupe-text");
     this.zoomText = document.getElementById("zoom-text");
     this.context = this.canvas.getContext("2d", { alpha: false });
@@ -26,7 +27,7 @@ export class Loupe {
   }
 
   toggle(on = !this.on) {
-    this.root.hidden = !on;
+    this.root.hidden = this.spot.hidden = !on;
     if (on && !this.at) this.at = { x: this.stage.after.width / 2, y: this.stage.after.height / 2 };
     if (on) this.draw();
     return on;
@@ -117,13 +118,14 @@ export class Loupe {
     if (!after) return;
     this.root.classList.toggle("at-left", this.at.x > after.width / 2);
     this.root.classList.toggle("at-top", this.at.y > after.height / 2);
+    this.spot.style.left = `${(100 * (this.at.x + 0.5)) / after.width}%`;
+    this.spot.style.top = `${(100 * (this.at.y + 0.5)) / after.height}%`;
   }
 
   listen() {
     const root = this.stage.root;
-    const inside = (event) => event.target.closest(".loupe") !== null;
     root.addEventListener("pointermove", (event) => {
-      if (!this.on || inside(event) || this.stage.dragging !== null) return;
+      if (!this.on || this.stage.dragging !== null) return;
       if (event.pointerType === "mouse" || event.buttons) this.moveTo(this.stage.locate(event));
     });
     // With a finger, the loupe follows; the divider is moved by its handle.

@@ -9,6 +9,7 @@ import { PathBar, Plot } from "./plots.js";
 import { Stage } from "./stage.js";
 
 const SILENCE_MS = 3000;
+const RECENT = 4;
 const byId = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
 // The cookie has taken over: the token need not be seen, bookmarked or sent on.
@@ -19,7 +20,7 @@ if (query.has("token")) {
 
 const transport = await transportFor(query);
 const toast = new Toast();
-const shown = { count: 0, late: [], parts: null, number: 0, sequence: null, gaps: 0, at: 0 };
+const shown = { count: 0, recent: [], late: [], number: 0, sequence: null, gaps: 0, at: 0 };
 let paused = false;
 let connected = false;
 let ended = false;
@@ -60,7 +61,7 @@ const snapshot = new Snapshot(toast, () => shown.number);
 const record = new Record(toast);
 const engines = new Engines(toast);
 const path = new PathBar([
-  ["Wait", "From capture until the engine took the frame, and the engine's own time"],
+  ["Engine", "From capture until the engine had done with the frame, waiting included"],
   ["Encode", "From the engine until it was coded for browsers"],
   ["Network", "From the server to this browser"],
   ["Show", "Decoding and drawing"],
@@ -68,11 +69,11 @@ const path = new PathBar([
 const say = (value, unit) => (value === null ? "no figures" : `${value.toFixed(1)} ${unit}`);
 const rate = new Plot(byId("rate"), {
   least: 10,
-  words: ([here]) => `Frames per second, last two minutes. Now ${say(here, "shown here")}.`,
+  words: ([here]) => `Frames per second, last minute. Now ${say(here, "shown here")}.`,
 });
 const late = new Plot(byId("late"), {
   least: 20,
-  words: ([here]) => `Latency, last two minutes. Now ${say(here, "ms to this screen")}.`,
+  words: ([here]) => `Latency, last minute. Now ${say(here, "ms to this screen")}.`,
 });
 const drop = new Plot(byId("drop"), {
   style: "bar",
@@ -118,16 +119,12 @@ function drawn(pair) {
   shown.held = moment.held;
   shown.rung = moment.rung;
   if (!moment.held && Number.isFinite(now)) {
-    shown.late.push(1000 * (now - moment.captured));
-    shown.parts = [
-      moment.inferred - moment.captured,
-      moment.encoded - moment.inferred,
-      moment.received - moment.encoded,
-      now - moment.received,
-    ].map((seconds) => Math.max(0, 1000 * seconds));
+    const { captured, inferred, encoded, received } = moment;
+    const marks = [captured, inferred, encoded, received, now];
+    const parts = marks.slice(1).map((mark, i) => Math.max(0, 1000 * (mark - marks[i])));
+    shown.late.push({ all: 1000 * (now - captured), parts });
   }
-  const message = byId("message");
-  if (!message.hidden) message.hidden = true;
+  if (shown.count === 1) state();
   measured(pair, times);
   loupe.draw();
 }
@@ -160,7 +157,16 @@ function showPage(page) {
   if (hello) hello.held_rung = page.held_rung;
 }
 
-const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
+/** The frame in the middle of those shown since the last call, by their latency. */
+const middle = (frames) => [...frames].sort((a, b) => a.all - b.all)[frames.length >> 1];
+
+/** Frames per second over the last calls: half a second alone would jitter by one frame. */
+function smooth(count, seconds) {
+  shown.recent.push([count, seconds]);
+  if (shown.recent.length > RECENT) shown.recent.shift();
+  const sum = (i) => shown.recent.reduce((all, each) => all + each[i], 0);
+  return sum(0) / sum(1);
+}
 
 /** Twice a second. */
 function stats({ now, stats: given, page }) {
@@ -172,8 +178,9 @@ function stats({ now, stats: given, page }) {
     const captured = source.captured ?? source.frames;
     const came = captured === undefined ? null : (captured - before.captured) / seconds;
     const dropped = Math.max(0, (source.dropped || 0) - before.dropped);
-    const here = paused ? null : shown.count / seconds;
-    const latency = shown.late.length ? median(shown.late) : null;
+    const here = paused ? null : smooth(shown.count, seconds);
+    const typical = shown.late.length ? middle(shown.late) : null;
+    const latency = typical && typical.all;
     const p95 = source.latency_ms?.end_to_end?.p95 ?? null;
     const gaps = Math.max(0, shown.gaps - before.gaps - dropped);
     rate.add([here, came]);
@@ -182,7 +189,7 @@ function stats({ now, stats: given, page }) {
     byId("rate-value").value = here === null ? "–" : here.toFixed(1);
     byId("late-value").value = latency === null ? "–" : latency.toFixed(0);
     byId("drop-value").value = String(shown.gaps);
-    if (shown.parts) path.set(shown.parts);
+    if (typical) path.set(typical.parts);
   }
   before = {
     now,
@@ -192,7 +199,6 @@ function stats({ now, stats: given, page }) {
   };
   shown.count = 0;
   shown.late = [];
-  shown.parts = null;
   shown.source = source.state;
   state();
 }
@@ -202,13 +208,23 @@ function state() {
   const pill = byId("state");
   const silent = shown.at > 0 && performance.now() - shown.at > SILENCE_MS;
   let [key, words] = ["live", hello && !hello.live ? "Playing" : "Live"];
-  if (ended) [key, words] = ["lost", "Ended"];
-  else if (!connected) [key, words] = ["wait", shown.at ? "Reconnecting" : "Connecting"];
-  else if (paused) [key, words] = ["wait", "Paused"];
-  else if (shown.held || shown.source === "held") [key, words] = ["lost", "Source away"];
-  else if (!shown.at) [key, words] = ["wait", "Waiting"];
-  else if (silent) [key, words] = ["lost", "No frames"];
+  let message = "";
+  if (ended) {
+    [key, words, message] = ["lost", "Ended", "The stream has ended."];
+  } else if (!connected) {
+    [key, words] = ["wait", shown.at ? "Reconnecting" : "Connecting"];
+    if (shown.at) message = "The connection is lost. Trying again.";
+  } else if (paused) {
+    [key, words] = ["wait", "Paused"];
+  } else if (shown.held || shown.source === "held") {
+    [key, words, message] = ["lost", "Source away", "The source is away: its last picture."];
+  } else if (!shown.at) {
+    [key, words, message] = ["wait", "Waiting", "Waiting for the first picture."];
+  } else if (silent) {
+    [key, words, message] = ["lost", "No frames", "No frames are coming."];
+  }
   if (pill.textContent !== words) pill.textContent = words;
+  if (byId("message").textContent !== message) byId("message").textContent = message;
   pill.dataset.state = key;
   stage.root.classList.toggle("stale", key === "lost" || (!connected && shown.at > 0));
 }

@@ -1,6 +1,6 @@
-// Small plots of the last two minutes, and the bar of where the time goes.
+// Small plots of the last minute, and the bar of where the time goes.
 
-const POINTS = 240;
+const POINTS = 120;
 const NICE = [1, 2, 5];
 
 /** The smallest of 1, 2, 5 x 10^n that is not below a value. */

@@ -103,7 +103,7 @@ export class Stage {
       this.set(((event.clientX - box.left) / box.width) * 100);
     };
     this.root.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0 || event.target.closest(".loupe") || !this.grab(event)) return;
+      if (event.button !== 0 || !this.grab(event)) return;
       this.dragging = event.pointerId;
       this.root.setPointerCapture(event.pointerId);
       this.root.classList.add("dragging");
