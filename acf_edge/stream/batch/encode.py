@@ -104,8 +104,11 @@ class SegmentEncoder:
             picture = CodedPicture(bytes(packet), packet.pts, duration, packet.is_keyframe)
             self._pictures.append(picture)
 
-    def finish(self) -> Segment:
+    def finish(self, head: tuple[Mark, ...] = ()) -> Segment:
         """Flush the encoder and close it.
+
+        Args:
+            head: see :class:`Segment`.
 
         Raises:
             InputError: the encoder failed.
@@ -129,6 +132,7 @@ class SegmentEncoder:
             end=self._end,
             tail=tuple(self._tail),
             clean=self._clean,
+            head=head,
         )
 
     def abandon(self) -> None:

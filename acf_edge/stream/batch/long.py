@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,55 +111,115 @@ def film_shape(
     )
 
 
+@dataclass(slots=True)
+class Effort:
+    """What the making of segments took.
+
+    Attributes:
+        busy: seconds of decoding, inference and encoding, on all machines.
+        workers: machines that took part; 0 for this one alone.
+        rerun: segments given out again because a machine was lost.
+    """
+
+    busy: StageSeconds = field(default_factory=StageSeconds)
+    workers: int = 0
+    rerun: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What there is to make segments with, and where they go.
+
+    Attributes:
+        reader: of the source, at its start.
+        shape: of the film.
+        work: takes the segments.
+        hooks: how to speak with the outside.
+        expected: frames that the source announces; None where it does not.
+    """
+
+    reader: Reader
+    shape: FilmShape
+    work: WorkFolder
+    hooks: Hooks
+    expected: int | None
+
+
 def enhance_long(job: LongJob, engine: Engine, hooks: Hooks) -> EnhanceSummary:
     """Enhance a video segment by segment; see :func:`acf_edge.stream.enhance_file`.
 
     Raises:
         InputError: as there; another run is at work on the same output.
     """
+
+    def fill(site: Site) -> Effort:
+        return Effort(_Filler(job, engine, site).fill())
+
+    return make_film(job, engine.name, engine.scale, hooks, fill)
+
+
+def make_film(
+    job: LongJob, engine: str, scale: int, hooks: Hooks, fill: Callable[[Site], Effort]
+) -> EnhanceSummary:
+    """Take up the work, let ``fill`` make what is missing, join it.
+
+    Args:
+        job: what is to be done.
+        engine: its name.
+        scale: its up-sampling factor.
+        hooks: how to speak with the outside.
+        fill: makes segments until the film is whole or somebody cancels.
+
+    Raises:
+        InputError: see :func:`acf_edge.stream.enhance_file`; another run is at
+            work on the same output.
+    """
     start = time.perf_counter()
     with Reader(job.source, job.keep_damaged, hooks.cancel) as reader:
-        shape = film_shape(reader.source, job.target, engine.scale, job.options)
-        notes, audio_streams = rehearse(reader.source, job.target, shape)
-        expected = reader.source.expected_frames
-        height, width = reader.source.first.pixels.shape[:2]
+        source = reader.source
+        shape = film_shape(source, job.target, scale, job.options)
+        notes, audio_streams = rehearse(source, job.target, shape)
+        expected = source.expected_frames
+        height, width = source.first.pixels.shape[:2]
         with WorkFolder(job.target) as work, kept_in(work, hooks):
             take_up(work, job, hooks, expected)
-            before = work.frames
-            busy = StageSeconds()
+            before, effort = work.frames, Effort()
             if not whole(work):
-                busy = _Filler(job, reader, engine, shape, work, hooks).fill()
-            filled = time.perf_counter()
-            done = finish(job, shape, work, hooks)
-            ending, kept, segments = done.ending, done.kept, done.segments
-    seconds = time.perf_counter() - start
+                effort = fill(Site(reader, shape, work, hooks, expected))
+            filled, made, segments = time.perf_counter(), work.frames, len(work.kept)
+            ending = finish(job, shape, work, hooks)
+        kept = 0 if ending else made
+        known = ending or Ending(0, reader.source.report.corrupt, reader.source.notes())
+    end = time.perf_counter()
     return EnhanceSummary(
         input=str(job.source),
         output=str(job.target),
         kind="video",
-        engine=engine.name,
-        frames=ending.frames if ending else 0,
+        engine=engine,
+        frames=known.frames,
         frames_expected=expected,
-        seconds=seconds,
-        fps=((ending.frames if ending else kept) - before) / seconds,
+        seconds=end - start,
+        fps=(made - before) / (end - start),
         width_in=width,
         height_in=height,
         width_out=shape.size[0],
         height_out=shape.size[1],
         interrupted=ending is None,
-        corrupt_frames=ending.corrupt if ending else reader.source.report.corrupt,
+        corrupt_frames=known.corrupt,
         audio_streams=audio_streams,
         stage_seconds={
-            "decode": busy.produce,
-            "infer": busy.transform,
-            "encode": busy.consume,
-            "join": start + seconds - filled,
+            "decode": effort.busy.produce,
+            "infer": effort.busy.transform,
+            "encode": effort.busy.consume,
+            "join": end - filled,
         },
-        notes=(ending.notes if ending else reader.source.notes()) + notes,
+        notes=known.notes + notes,
         segments=segments,
         resumed_frames=before,
         kept_frames=kept,
         work_folder=str(work.path) if kept else "",
+        workers=effort.workers,
+        segments_rerun=effort.rerun,
         events=hooks.events,
     )
 
@@ -199,58 +259,40 @@ def whole(work: WorkFolder) -> bool:
     return work.ending is not None and work.frames == work.ending.frames
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What became of the work.
+def finish(job: LongJob, shape: FilmShape, work: WorkFolder, hooks: Hooks) -> Ending | None:
+    """Join what is whole and put it in its place.
 
-    Attributes:
-        ending: of the film in its place; None if it is not there.
-        kept: frames that are kept in the folder instead.
-        segments: how many whole segments there are.
+    Returns:
+        None if something is missing or somebody cancelled; all segments stay then.
     """
-
-    ending: Ending | None
-    kept: int
-    segments: int
-
-
-def finish(job: LongJob, shape: FilmShape, work: WorkFolder, hooks: Hooks) -> Done:
-    """Join what is whole and put it in its place; what is not stays where it is."""
-    ending, segments = work.ending, len(work.kept)
+    ending = work.ending
     if ending is None or not whole(work) or not ending.frames:
-        return Done(None, work.frames, segments)
+        return None
     try:
         join(work, job.source, job.target, shape, hooks.cancel)
     except Stopped:
-        return Done(None, work.frames, segments)
+        return None
     work.deliver(job.target)
     hooks.progress(ending.frames, ending.frames)
-    return Done(ending, 0, segments)
+    return ending
 
 
 class _Filler:
     """Makes the segments that are not there, front to back."""
 
-    def __init__(
-        self,
-        job: LongJob,
-        reader: Reader,
-        engine: Engine,
-        shape: FilmShape,
-        work: WorkFolder,
-        hooks: Hooks,
-    ) -> None:
-        self._job, self._reader, self._engine = job, reader, engine
-        self._shape, self._work, self._hooks = shape, work, hooks
+    def __init__(self, job: LongJob, engine: Engine, site: Site) -> None:
+        self._job, self._engine = job, engine
+        self._reader, self._shape = site.reader, site.shape
+        self._work, self._hooks = site.work, site.hooks
         self._encoder: SegmentEncoder | None = None
-        self._done = work.frames
+        self._done = site.work.frames
 
     def fill(self) -> StageSeconds:
         """Until the end of the film, or until somebody cancels."""
         busy = StageSeconds()
         number = 0
         try:
-            while not self._reader.ended and not self._hooks.cancelled:
+            while not (self._reader.ended or self._hooks.cancelled or whole(self._work)):
                 while number in self._work.kept:
                     number += 1
                 following = [kept for kept in self._work.kept if kept > number]
@@ -293,16 +335,22 @@ class _Filler:
         self._encoder.write(item)
         self._done += 1
         if self._encoder.frames == self._job.segment_frames:
-            self._work.add(self._encoder.finish())
+            segment = self._encoder.finish()
             self._encoder = None
+            self._work.add(segment)
+            torn = self._work.torn(segment.number)
+            if torn is not None:  # what was read in one go is right
+                self._work.drop(torn)
+                self._done = self._work.frames
 
     def _tick(self) -> None:
         self._hooks.progress(self._done, self._reader.source.expected_frames)
 
     def _finish(self) -> None:
-        source = self._reader.source
+        source, frames = self._reader.source, self._reader.position
+        self._work.drop(-(-frames // self._job.segment_frames))
         # First the end, then the last segment: an end without it is not whole yet.
-        self._work.end(Ending(self._reader.position, source.report.corrupt, source.notes()))
+        self._work.end(Ending(frames, source.report.corrupt, source.notes()))
         if self._encoder is not None:
             self._work.add(self._encoder.finish())
             self._encoder = None

@@ -59,6 +59,11 @@ class Fingerprint:
         return (self.size, self.sample) == (other.size, other.sample)
 
 
+def versions() -> dict[str, str]:
+    """This package's version, and those of what decodes, infers and encodes."""
+    return {"acf-edge": __version__, **libraries()}
+
+
 def libraries() -> dict[str, str]:
     """Versions of what decodes, infers and encodes: other ones may give other bits."""
     found = {"av": av.__version__}

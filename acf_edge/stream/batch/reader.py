@@ -49,12 +49,10 @@ class SeekableSource(FileSource):
     """A :class:`FileSource` that says where it entered, and can hand out copies alone.
 
     Attributes:
-        entry: time of the first packet of the video that was read; None if it has
-            none, or does not begin a decoding.
+        entry: time of the first key picture that was read; None before it was.
     """
 
     _deaf = False
-    _entered = False
     entry: int | None = None
 
     def __enter__(self) -> SeekableSource:
@@ -90,9 +88,8 @@ class SeekableSource(FileSource):
                 yield item
 
     def _decode(self, packet: Packet[Stream] | None) -> Iterator[Frame]:
-        if packet is not None and not self._entered:
-            self._entered = True
-            self.entry = packet.pts if packet.is_keyframe else None
+        if self.entry is None and packet is not None and packet.is_keyframe:
+            self.entry = packet.pts
         if not self._deaf:
             yield from super()._decode(packet)
 
@@ -196,6 +193,19 @@ class Reader:
                 "Run with --restart to begin anew.",
             )
         return True
+
+    def advance(self, first: int) -> bool:
+        """Make frame ``first`` the next one by decoding all before it.
+
+        Returns:
+            False if the film has ended before it.
+        """
+        if first < self.position:
+            self.close()
+            self._open()
+        for _ in self.read(first, lambda number: False):
+            pass
+        return self.position == first
 
     def _jump(self, first: int, tail: Sequence[Mark]) -> bool:
         notes = self.source.report.notes

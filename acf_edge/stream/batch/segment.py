@@ -88,6 +88,8 @@ class Segment:
         extradata: the encoder's parameter sets; the same for all segments.
         end: when its last frame ends, in units of the source's time base.
         tail: marks of its last :data:`MARKS` source frames, in display order.
+        head: marks of the source frames right before its first, if it was read from
+            somewhere else than the end of the segment before; they are the tail of that.
         clean: so far, the source was without fault: every frame came whole and
             with a time of its own, so reading may start at any key frame.
     """
@@ -100,6 +102,7 @@ class Segment:
     end: int
     tail: tuple[Mark, ...]
     clean: bool
+    head: tuple[Mark, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -115,6 +118,7 @@ class Segment:
             "extradata": base64.b64encode(self.extradata).decode(),
             "end": self.end,
             "tail": [[mark.pts, mark.crc] for mark in self.tail],
+            "head": [[mark.pts, mark.crc] for mark in self.head],
             "clean": self.clean,
             "pictures": [[len(p.data), p.pts, p.duration, int(p.key)] for p in self.pictures],
         }
@@ -152,6 +156,7 @@ class Segment:
             end=header["end"],
             tail=tuple(Mark(pts, crc) for pts, crc in header["tail"]),
             clean=header["clean"],
+            head=tuple(Mark(pts, crc) for pts, crc in header["head"]),
         )
 
 

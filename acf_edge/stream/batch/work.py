@@ -52,6 +52,7 @@ class Kept:
         frames: how many it holds.
         shown: presentation times in coding order.
         end: see :class:`Segment`.
+        head: see :class:`Segment`.
         tail: see :class:`Segment`.
         clean: see :class:`Segment`.
         extradata: see :class:`Segment`.
@@ -61,6 +62,7 @@ class Kept:
     frames: int
     shown: tuple[int, ...]
     end: int
+    head: tuple[Mark, ...]
     tail: tuple[Mark, ...]
     clean: bool
     extradata: bytes
@@ -74,6 +76,7 @@ class Kept:
             segment.frames,
             shown,
             segment.end,
+            segment.head,
             segment.tail,
             segment.clean,
             segment.extradata,
@@ -230,6 +233,29 @@ class WorkFolder:
         self._write(self._place(segment.number), segment.dumps())
         self._keep(segment)
 
+    def torn(self, number: int) -> int | None:
+        """The segment that does not go on where the one before it ends: this or the next one.
+
+        None if both do, as far as it is known.
+        """
+        for later in (number, number + 1):
+            before, after = self.kept.get(later - 1), self.kept.get(later)
+            if before and after and after.head and after.head != before.tail:
+                return later
+        return None
+
+    def drop(self, number: int) -> None:
+        """Take the segments from ``number`` on, and the ending, out again.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        self.ending = None
+        self._remove(self.path / _ENDING)
+        for place in [place for place in self.kept if place >= number]:
+            self._remove(self._place(place))
+            self.frames -= self.kept.pop(place).frames
+
     def end(self, ending: Ending) -> None:
         """Write down that the source has been read to its end."""
         self._write(self.path / _ENDING, json.dumps(asdict(ending)).encode())
@@ -280,6 +306,12 @@ class WorkFolder:
         for entry in list(self.path.iterdir()):
             if entry.name != _LOCK and _OURS.fullmatch(entry.name):
                 entry.unlink(missing_ok=True)
+
+    def _remove(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise explain_os_error(error, path) from error
 
     def _sweep(self) -> None:
         """Remove what a run that was killed had half written."""
