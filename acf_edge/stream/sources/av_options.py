@@ -71,7 +71,7 @@ def options_of(uri: Uri) -> dict[str, str]:
             "allowed_media_types": "video+audio" if given["audio"] else "video",
         }
     if given["live"] == "on":
-        return {"fflags": "nobuffer", "analyzeduration": "500000"}
+        return {"analyzeduration": "500000"}
     # Something with an end goes on where the connection broke.
     return {"reconnect": "1", "reconnect_delay_max": "2"}
 
@@ -137,8 +137,9 @@ def explain(
     number = getattr(error, "errno", None)
     if number == errno.EIO and not reading:
         return SourceLost("it cannot be reached; is the host's name right?")
-    said = getattr(error, "strerror", None) or "unknown error"
-    return SourceLost(said[:1].lower() + said[1:])
+    if reading and number in (errno.EIO, errno.EPIPE, errno.ECONNRESET):
+        return SourceLost("the connection broke")
+    return SourceLost(_said(error))
 
 
 def _explain_camera(error: Exception, uri: Uri, reading: bool) -> InputError | SourceLost:

@@ -45,9 +45,12 @@ _POLL = 0.002
 _FASTEST = 480
 
 
-@dataclass
+@dataclass(repr=False)
 class _Connection:
-    """What belongs to one opening of the stream."""
+    """What belongs to one opening of the stream.
+
+    It has no ``repr``: that of a container is its address with the password.
+    """
 
     container: InputContainer
     video: VideoStream
