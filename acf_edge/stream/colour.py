@@ -257,17 +257,44 @@ class YuvWriter:
         rows = rows.reshape(self._canvas.height, plane.line_size)
         rows[:, : 3 * self._canvas.width] = pixels.reshape(self._canvas.height, -1)
         matrix = _SWSCALE[self._colour.matrix]
+        deep = _DEEP.get(self._pixel_format) if self._colour.range == RANGE_FULL else None
         frame = self._reformatter.reformat(
             self._canvas,
-            format=self._pixel_format,
+            format=deep or self._pixel_format,
             src_colorspace=_rgb_side(matrix),
             dst_colorspace=matrix,
             src_color_range=RANGE_FULL,
-            dst_color_range=self._colour.range,
+            dst_color_range=RANGE_LIMITED if deep else self._colour.range,
             interpolation=_QUALITY,
         )
+        if deep:
+            frame = _full_range(frame, self._pixel_format)
         frame.pict_type = 0  # the canvas was a key frame once; the encoder decides anew
         return frame
+
+
+# swscale writes full-range chroma half a code value too low (it maps 16..240 to 0..255,
+# which has no middle). In 16 bits and limited range it is exact.
+_DEEP = {
+    "yuv420p": "yuv420p16le",
+    "yuv422p": "yuv422p16le",
+    "yuv444p": "yuv444p16le",
+    "nv12": "p016le",
+}
+
+
+def _full_range(deep: VideoFrame, pixel_format: str) -> VideoFrame:
+    """Limited range in 16 bits to full range in 8."""
+    frame = VideoFrame(deep.width, deep.height, pixel_format)
+    for index, (source, target) in enumerate(zip(deep.planes, frame.planes, strict=True)):
+        wide = np.frombuffer(memoryview(source), np.uint16).reshape(-1, source.line_size // 2)
+        store = np.frombuffer(memoryview(target), np.uint8).reshape(-1, target.line_size)
+        rows, columns = min(len(wide), len(store)), min(wide.shape[1], store.shape[1])
+        gain = 255 / (224 if index else 219)
+        offset = 128 - 128 * gain if index else -16 * gain
+        wide = wide[:rows, :columns]
+        store[:rows, :columns] = cv2.convertScaleAbs(wide, alpha=gain / 256, beta=offset)
+    return frame
 
 
 def _left_sited() -> VideoFrame:
