@@ -20,7 +20,7 @@ from acf_edge.cli.main import build_parser
 from acf_edge.engine.bicubic import BicubicEngine
 from acf_edge.errors import AcfError, InputError
 from acf_edge.stream.live.command import LaneWords, read_duration, read_tile, split_lanes
-from acf_edge.stream.live.console import live_text, print_summary, summary_lines
+from acf_edge.stream.live.console import EventLog, live_text, print_summary, summary_lines
 from acf_edge.stream.live.stats import STAGES, RunStats, SinkStats, SourceStats
 from acf_edge.stream.live.summary import StreamSummary
 
@@ -230,6 +230,30 @@ def test_the_live_line_says_what_matters_in_one_line() -> None:
     assert away.startswith("finishing") and "held" in away and "no frame for 2 s" in away
     empty = {name: {"p50": None, "p95": None, "p99": None} for name in STAGES}
     assert live_text(example(state="opening", latency_ms=empty)).plain.startswith("opening")
+
+
+def test_without_a_terminal_what_happens_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    log = EventLog(True)
+    for state, reason in (
+        ("opening", ""),
+        ("opening", "nobody answers"),
+        ("opening", "connection refused"),
+        ("live", ""),
+        ("held", "no frame for 2 s"),
+        ("held", "nobody answers"),
+        ("live", ""),
+        ("ended", ""),
+    ):
+        log.update(example(state=state, reason=reason))
+    told = capsys.readouterr()
+    assert not told.out
+    assert told.err.splitlines() == [
+        "web://:8080: failed: the port is gone",
+        "rtsp://camera/[live]: waiting for it: nobody answers",
+        "rtsp://camera/[live]: is there",
+        "rtsp://camera/[live]: lost: no frame for 2 s",
+        "rtsp://camera/[live]: is there",
+    ]
 
 
 def test_the_summary_in_words(capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb; 0, 1 if a sink failed, 2 if a source did, 130 if a file was cut short."""
     from acf_edge.stream.live import command
-    from acf_edge.stream.live.console import LiveLine, print_summary
+    from acf_edge.stream.live.console import EventLog, LiveLine, print_summary
     from acf_edge.stream.live.deadline import parse_deadline
     from acf_edge.stream.live.ladder import build_ladder
     from acf_edge.stream.live.runtime import StreamRun
@@ -85,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
     # Idle threads of the engine that wait busily would take the cores from the codecs.
     engines = build_ladder(args.engine, args.ladder, threads=args.threads, spin=False, tile=tile)
     shown = sys.stderr.isatty() and not (args.quiet or args.json)
+    log = EventLog(not (shown or args.quiet))
     try:
         with LiveLine(shown) as line, stop_on_signals(line.stopping) as cancel:
             summary = StreamRun(
@@ -95,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
                 stats_path=args.stats,
                 seconds=seconds,
                 frames=frames,
-                tick=line.update if shown else None,
+                tick=line.update if shown else log.update,
             ).run(cancel)
     finally:
         for engine in engines:

@@ -53,6 +53,40 @@ class LiveLine:
         self._stopping = True
 
 
+class EventLog:
+    """Lines on stderr where no line lives there: what was lost, what came back, what failed.
+
+    Args:
+        shown: False prints nothing.
+    """
+
+    def __init__(self, shown: bool) -> None:
+        self._shown = shown
+        self._trouble: dict[tuple[str, int], str] = {}
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def update(self, stats: RunStats) -> None:
+        """Print what has changed since the last time."""
+        if not self._shown:
+            return
+        for number, source in enumerate(stats.sources):
+            away = source.state == "held" or (source.state == "opening" and source.reason)
+            word = "lost" if source.state == "held" else "waiting for it"
+            trouble = word if away else "failed" if source.state == "failed" else ""
+            self._tell(("source", number), source.uri, trouble, source.reason)
+        for sink in stats.sinks:
+            trouble = "failed" if sink.state == "failed" else ""
+            self._tell(("sink", sink.number), sink.uri, trouble, sink.reason)
+
+    def _tell(self, key: tuple[str, int], uri: str, trouble: str, reason: str) -> None:
+        before = self._trouble.get(key, "")
+        if trouble == before:
+            return
+        self._trouble[key] = trouble
+        what = f"{trouble}: {reason}" if reason else trouble or "is there"
+        self._console.print(escape(f"{uri}: {what}"))
+
+
 def live_text(stats: RunStats, stopping: bool = False) -> Text:
     """The counters as one line; what matters most stands first, for narrow terminals."""
     text = Text(no_wrap=True, overflow="ellipsis")

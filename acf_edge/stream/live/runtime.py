@@ -228,7 +228,7 @@ class StreamRun:
         for outlet in self._board.all():
             self._board.give_up_if_overdue(outlet)
         done = [self._wind_up(feed) for feed in self._feeds]
-        if self._tick is not None and now >= self._next_tick:
+        if self._tick is not None and self._failure is None and now >= self._next_tick:
             self._next_tick = now + _TICK
             self._tick(self.stats())
         if self._file is not None and self._file.due():
