@@ -13,8 +13,11 @@ from av.stream import Stream
 from acf_edge.engine.protocol import Engine
 from acf_edge.errors import InputError
 from acf_edge.files import atomic_path
+from acf_edge.stream.batch.long import Hooks, LongJob, enhance_long
+from acf_edge.stream.batch.reader import Reading
 from acf_edge.stream.batch.work import remove_stale
 from acf_edge.stream.colour import output_colour
+from acf_edge.stream.fields import OFF
 from acf_edge.stream.frame import Frame
 from acf_edge.stream.images import (
     IMAGE_SUFFIXES,
@@ -27,7 +30,6 @@ from acf_edge.stream.images import (
 )
 from acf_edge.stream.pipeline import StageSeconds, run_pipeline
 from acf_edge.stream.sink_file import VIDEO_SUFFIXES, EncoderOptions, FileSink, check_video_suffix
-from acf_edge.stream.source_file import FileSource
 from acf_edge.stream.summary import EnhanceSummary, Progress, Say
 
 __all__ = ["EnhanceSummary", "Progress", "check_paths", "enhance_file"]
@@ -97,6 +99,7 @@ def enhance_file(
     preset: str = "veryfast",
     audio: bool = True,
     keep_damaged: bool = False,
+    deinterlace: str = OFF,
     segment_frames: int | None = None,
     engine_id: str = "",
     restart: bool = False,
@@ -123,6 +126,7 @@ def enhance_file(
         preset: see :class:`EncoderOptions`.
         audio: copy the audio streams.
         keep_damaged: enhance the readable part of a damaged video, not refuse it.
+        deinterlace: ``"off"``, ``"on"`` or ``"auto"``: rebuild whole pictures from fields.
         segment_frames: frames per segment; a video of more than four segments,
             or of unknown length, is made in them. None = 150; 0 = never.
         engine_id: identifies the engine (:func:`acf_edge.stream.batch.manifest.identity`),
@@ -147,20 +151,19 @@ def enhance_file(
     length = check_segment_frames(segment_frames)
     if check_paths(source, target):
         return _enhance_image(source, target, engine)
-    if length and _is_long(source, keep_damaged, length):
-        from acf_edge.stream.batch.long import Hooks, LongJob, enhance_long
-
+    reading = Reading(keep_damaged, deinterlace)
+    if length and _is_long(source, reading, length):
         job = LongJob(
             source=source,
             target=target,
             options=replace(options, reproducible=True),
-            keep_damaged=keep_damaged,
+            reading=reading,
             segment_frames=length,
             engine=engine_id or f"{engine.name} x{engine.scale}",
             restart=restart,
         )
         return enhance_long(job, engine, Hooks(on_progress, cancel, say))
-    summary = _enhance_video(source, target, engine, options, keep_damaged, on_progress, cancel)
+    summary = _enhance_video(source, target, engine, options, reading, on_progress, cancel)
     if summary.frames:
         remove_stale(target)
     return summary
@@ -179,9 +182,9 @@ def check_segment_frames(frames: int | None) -> int:
     return frames
 
 
-def _is_long(source: Path, keep_damaged: bool, segment_frames: int) -> bool:
+def _is_long(source: Path, reading: Reading, segment_frames: int) -> bool:
     """Whether a video is worth segments: four of them and more, or nobody knows."""
-    with FileSource(source, keep_damaged=keep_damaged) as reader:
+    with reading.open(source) as reader:
         expected = reader.expected_frames
     return expected is None or expected > DIRECT_SEGMENTS * segment_frames
 
@@ -223,13 +226,13 @@ def _enhance_video(
     target: Path,
     engine: Engine,
     options: EncoderOptions,
-    keep_damaged: bool,
+    reading: Reading,
     on_progress: Progress | None,
     cancel: threading.Event | None,
 ) -> EnhanceSummary:
     start = time.perf_counter()
     busy = StageSeconds()
-    with FileSource(source, keep_damaged=keep_damaged) as reader:
+    with reading.open(source) as reader:
         height, width = reader.first.pixels.shape[:2]
         size = (width * engine.scale, height * engine.scale)
         colour = output_colour(reader.tags, reader.first.colour, *size)

@@ -22,6 +22,7 @@ from acf_edge.stream.batch.long import Effort, Hooks, LongJob, Site, make_film
 from acf_edge.stream.batch.manifest import versions
 from acf_edge.stream.batch.task import Hello, Setup, Task
 from acf_edge.stream.batch.worker import Worker
+from acf_edge.stream.fields import OFF
 from acf_edge.stream.pipeline import StageSeconds
 from acf_edge.stream.summary import EnhanceSummary
 
@@ -69,7 +70,7 @@ def enhance_on_cluster(
         setup = Setup(
             path=str(job.source.resolve()),
             print_=manifest.input,
-            keep_damaged=job.keep_damaged,
+            reading=job.reading,
             job=site.work.job,
             shape=site.shape,
             look=site.reader.source.look,
@@ -78,7 +79,9 @@ def enhance_on_cluster(
             bundle=files,
             share=share,
         )
-        index = index_of(job.source)
+        # Fields are rebuilt from those around them: packets do not tell the frames.
+        packets_tell = job.reading.deinterlace == OFF
+        index = index_of(job.source) if packets_tell else None
         with _connected(ray, address):
             pool = RayPool(ray, setup, job.source, hooks)
             dispatcher = Dispatcher(job, site.work, pool, hooks, index, site.expected)

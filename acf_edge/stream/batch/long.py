@@ -14,7 +14,7 @@ from acf_edge.errors import InputError
 from acf_edge.stream.batch.encode import FilmShape, SegmentEncoder
 from acf_edge.stream.batch.join import Stopped, join, rehearse
 from acf_edge.stream.batch.manifest import Manifest
-from acf_edge.stream.batch.reader import Numbered, Reader, SeekableSource
+from acf_edge.stream.batch.reader import Numbered, Reader, Reading, SeekableSource
 from acf_edge.stream.batch.segment import MARKS
 from acf_edge.stream.batch.work import Ending, WorkFolder
 from acf_edge.stream.colour import output_colour
@@ -32,7 +32,7 @@ class LongJob:
         source: the video.
         target: the output.
         options: of the encoder; ``reproducible``.
-        keep_damaged: enhance the readable part of a damaged video.
+        reading: how the source is read.
         segment_frames: frames of every segment but the last, >= 1.
         engine: what identifies the engine.
         restart: begin anew, whatever lies in the work folder.
@@ -41,7 +41,7 @@ class LongJob:
     source: Path
     target: Path
     options: EncoderOptions
-    keep_damaged: bool
+    reading: Reading
     segment_frames: int
     engine: str
     restart: bool
@@ -53,7 +53,14 @@ class LongJob:
             InputError: the source cannot be read.
         """
         format_name = check_video_suffix(self.target)
-        return Manifest.of(self.source, format_name, self.options, self.segment_frames, self.engine)
+        return Manifest.of(
+            self.source,
+            format_name,
+            self.options,
+            self.segment_frames,
+            self.engine,
+            self.reading.deinterlace,
+        )
 
     def marked(self, number: int) -> bool:
         """Whether frame ``number`` is one of the last of its segment."""
@@ -175,7 +182,7 @@ def make_film(
             work on the same output.
     """
     start = time.perf_counter()
-    with Reader(job.source, job.keep_damaged, hooks.cancel) as reader:
+    with Reader(job.source, job.reading, hooks.cancel) as reader:
         source = reader.source
         shape = film_shape(source, job.target, scale, job.options)
         notes, audio_streams = rehearse(source, job.target, shape)

@@ -107,6 +107,7 @@ class Manifest:
         options: EncoderOptions,
         segment_frames: int,
         engine: str,
+        deinterlace: str,
     ) -> Manifest:
         """The manifest of the work that is about to be done.
 
@@ -118,6 +119,7 @@ class Manifest:
             "preset": options.preset,
             "container": format_name,
             "segment_frames": segment_frames,
+            "deinterlace": deinterlace,
         }
         return cls(Fingerprint.of(source), engine, chosen, __version__, libraries())
 

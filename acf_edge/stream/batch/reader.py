@@ -18,6 +18,7 @@ from av.stream import Stream
 from acf_edge.errors import InputError
 from acf_edge.stream.batch.segment import Mark
 from acf_edge.stream.colour import Colour, Orientation
+from acf_edge.stream.fields import OFF
 from acf_edge.stream.frame import Frame
 from acf_edge.stream.source_file import FileSource
 
@@ -94,9 +95,30 @@ class SeekableSource(FileSource):
             yield from super()._decode(packet)
 
 
-def near(
-    path: Path, film: SeekableSource, pts: int, keep_damaged: bool
-) -> Iterator[SeekableSource]:
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a film is read.
+
+    Attributes:
+        keep_damaged: see :class:`FileSource`.
+        deinterlace: see :class:`FileSource`.
+    """
+
+    keep_damaged: bool = False
+    deinterlace: str = OFF
+
+    def open(self, path: Path, start: float = 0.0) -> SeekableSource:
+        """Open a film, ``start`` seconds after its beginning.
+
+        Raises:
+            InputError: see :class:`FileSource`.
+        """
+        return SeekableSource(
+            path, keep_damaged=self.keep_damaged, deinterlace=self.deinterlace, start=start
+        )
+
+
+def near(path: Path, film: SeekableSource, pts: int, reading: Reading) -> Iterator[SeekableSource]:
     """Open a film anew so that its frame at ``pts`` is among the next ones.
 
     Yields:
@@ -108,7 +130,7 @@ def near(
     for seconds in _RUN_UPS:
         with contextlib.suppress(FFmpegError, InputError):
             start = max(0.0, float(begin) - _HAIR - seconds)
-            yield SeekableSource(path, keep_damaged=keep_damaged, start=start)
+            yield reading.open(path, start)
 
 
 class Reader:
@@ -116,7 +138,7 @@ class Reader:
 
     Args:
         path: of the video.
-        keep_damaged: see :class:`FileSource`.
+        reading: how it is read.
         cancel: once set, :meth:`go` gives up.
 
     Attributes:
@@ -127,16 +149,14 @@ class Reader:
         InputError: see :class:`FileSource`.
     """
 
-    def __init__(
-        self, path: Path, keep_damaged: bool, cancel: threading.Event | None = None
-    ) -> None:
+    def __init__(self, path: Path, reading: Reading, cancel: threading.Event | None = None) -> None:
         self._path = path
         self._cancel = cancel
-        self._keep_damaged = keep_damaged
+        self._reading = reading
         self._open()
 
     def _open(self) -> None:
-        self.source = SeekableSource(self._path, keep_damaged=self._keep_damaged)
+        self.source = self._reading.open(self._path)
         self._frames = self.source.items()
         self.position = 0
 
@@ -209,7 +229,7 @@ class Reader:
 
     def _jump(self, first: int, tail: Sequence[Mark]) -> bool:
         notes = self.source.report.notes
-        for source in near(self._path, self.source, tail[0].pts, self._keep_damaged):
+        for source in near(self._path, self.source, tail[0].pts, self._reading):
             self.close()
             self.source, self._frames = source, source.items()
             # A picture that lacks what it refers to may be an error; we only come from afar.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from acf_edge.stream.batch.encode import FilmShape
 from acf_edge.stream.batch.manifest import Fingerprint
+from acf_edge.stream.batch.reader import Reading
 from acf_edge.stream.colour import Colour, Orientation
 
 Look = tuple[tuple[int, ...], Colour, Orientation]
@@ -18,7 +19,7 @@ class Setup:
     Attributes:
         path: of the source, where the machine shares storage with this one.
         print_: by which it is known to be the same file there.
-        keep_damaged: enhance the readable part of a damaged video.
+        reading: how the film is read from its start.
         job: digest of the manifest.
         shape: of the film.
         look: by what a copy must be read the same.
@@ -30,7 +31,7 @@ class Setup:
 
     path: str
     print_: Fingerprint
-    keep_damaged: bool
+    reading: Reading
     job: str
     shape: FilmShape
     look: Look

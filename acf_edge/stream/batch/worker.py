@@ -12,7 +12,7 @@ from acf_edge.engine.load import load_engine
 from acf_edge.errors import InputError
 from acf_edge.stream.batch.encode import SegmentEncoder
 from acf_edge.stream.batch.manifest import Fingerprint, versions
-from acf_edge.stream.batch.reader import Numbered, Reader, SeekableSource, near
+from acf_edge.stream.batch.reader import Numbered, Reader, Reading, SeekableSource, near
 from acf_edge.stream.batch.segment import MARKS, Mark
 from acf_edge.stream.batch.task import Hello, Outcome, Setup, Task
 from acf_edge.stream.frame import Frame
@@ -82,7 +82,7 @@ class Worker:
     def _counted(self, task: Task) -> Outcome:
         """By numbers from the start of the film; the reader stays where it is for the next task."""
         if self._reader is None:
-            self._reader = Reader(self._film, self._setup.keep_damaged)
+            self._reader = Reader(self._film, self._setup.reading)
         reader, length = self._reader, self._setup.segment_frames
         first = task.number * length
         segment, busy = None, (0.0, 0.0, 0.0)
@@ -120,7 +120,7 @@ class Worker:
             return
         if self._open_film is None:
             self._open_film = SeekableSource(self._film, keep_damaged=True)
-        for source in near(self._film, self._open_film, shown[0], True):
+        for source in near(self._film, self._open_film, shown[0], Reading(keep_damaged=True)):
             with source:
                 if source.entry is not None and source.entry <= task.entry:
                     yield source
