@@ -1,19 +1,23 @@
-"""``acf-edge enhance``: an image or a video, sharper."""
+"""``acf-edge enhance``: an image, a video or a folder of them, sharper."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 
 NAME = "enhance"
-HELP = "enhance an image or a video file"
-EXAMPLE = "acf-edge enhance in.mp4 out.mp4"
+HELP = "enhance an image, a video file, or a folder of them"
+EXAMPLE = """\
+acf-edge enhance in.mp4 out.mp4
+acf-edge enhance holidays/ sharper/
+acf-edge enhance film.mkv sharper.mkv --cluster"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("input", metavar="INPUT", help="PNG, JPEG, WebP, or any video")
-    parser.add_argument("output", metavar="OUTPUT", help=".png .jpg .webp, or .mp4 .mov .mkv .webm")
+    parser.add_argument("input", metavar="INPUT", help="PNG, JPEG, WebP, any video, or a folder")
+    parser.add_argument(
+        "output", metavar="OUTPUT", help=".png .jpg .webp, or .mp4 .mov .mkv .webm, or a folder"
+    )
     parser.add_argument(
         "--engine", metavar="BUNDLE", help="engine bundle; default: the shipped one"
     )
@@ -28,34 +32,57 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-damaged", action="store_true", help="enhance what is readable of a damaged video"
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument(
+        "--deinterlace",
+        choices=("off", "on", "auto"),
+        default="off",
+        help="rebuild whole pictures from the fields of interlaced video (default off)",
+    )
+    parser.add_argument(
+        "--segment-frames",
+        type=int,
+        metavar="N",
+        help="make long videos in segments of N frames, so that a run that was cut off can go on "
+        "(default 150); 0 = in one go",
+    )
+    parser.add_argument(
+        "--restart", action="store_true", help="begin anew, whatever an earlier run has left"
+    )
+    parser.add_argument(
+        "--cluster",
+        nargs="?",
+        const="auto",
+        metavar="ADDRESS",
+        help="share the segments among the machines of a Ray cluster; give it last, or as "
+        "--cluster=HOST:PORT (default: the cluster that this machine belongs to)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no table")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the verb; 0, or 130 when it was interrupted."""
-    from acf_edge.engine import load_engine
-    from acf_edge.stream import check_paths, enhance_file, stop_on_signals
-    from acf_edge.stream.console import ProgressLine, print_summary
+    """Run the verb; 0, 1 when files of a folder failed, 130 when it was interrupted."""
+    from pathlib import Path
 
-    check_paths(args.input, args.output)
+    from acf_edge.engine import load_engine, open_bundle
+    from acf_edge.resources import default_bundle
+    from acf_edge.stream.batch import command
+    from acf_edge.stream.batch.reader import Reading
+    from acf_edge.stream.encoder import EncoderOptions
+
+    wishes = command.Wishes(
+        source=Path(args.input),
+        target=Path(args.output),
+        options=EncoderOptions(args.crf, args.preset, not args.no_audio),
+        reading=Reading(args.keep_damaged, args.deinterlace),
+        segment_frames=args.segment_frames,
+        restart=args.restart,
+        cluster=args.cluster,
+        quiet=args.quiet,
+        as_json=args.json,
+    )
+    command.check(wishes)
+    bundle = open_bundle(args.engine or default_bundle())
     # Idle threads of the engine that wait busily would take the cores from the encoder.
-    engine = load_engine(args.engine, threads=args.threads, spin=False)
-    shown = sys.stderr.isatty() and not (args.quiet or args.json)
-    try:
-        with ProgressLine(shown) as line, stop_on_signals(line.stopping) as cancel:
-            summary = enhance_file(
-                args.input,
-                args.output,
-                engine,
-                crf=args.crf,
-                preset=args.preset,
-                audio=not args.no_audio,
-                keep_damaged=args.keep_damaged,
-                on_progress=line.update,
-                cancel=cancel,
-            )
-    finally:
-        engine.close()
-    print_summary(summary, as_json=args.json, quiet=args.quiet)
-    return 130 if summary.interrupted else 0
+    engine = load_engine(bundle, threads=args.threads, spin=False)
+    return command.run(wishes, bundle, engine)
