@@ -132,7 +132,7 @@ def _page_metrics(site: Site) -> list[Metric]:
         ),
         histogram(
             "acf_edge_web_view_latency_seconds",
-            "From capture until a viewer's page has said that the frame arrived.",
+            "From capture until a viewer's page has said that the frame was drawn.",
             sent.acknowledged,
         ),
     ]

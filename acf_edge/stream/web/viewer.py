@@ -21,7 +21,8 @@ _SLACK = 0.06
 _ROUND_TRIP = 0.1
 # Without an answer for so long the page is asleep: nothing is coded for it.
 _ASLEEP = 3.0
-_LONGEST_ROUND_TRIP = 1.0
+# A page that is busy measures long round trips, too: they must not let more pile up.
+_LONGEST_ROUND_TRIP = 0.25
 
 
 class Socket(Protocol):
@@ -37,8 +38,8 @@ class Socket(Protocol):
 class Viewer:
     """Decides which moments a viewer gets. Lives in the server's loop.
 
-    A moment is sent only while the page answers those before it: so what is old
-    never waits in a buffer of the system, where it could not be taken back. Of
+    A moment is sent only while the page draws those before it: so what is old never
+    waits in a buffer of the system or the browser, where it could not be taken back. Of
     H.264 nothing can be left out between two key frames; who misses one picture
     waits for the next key frame.
 
@@ -119,7 +120,7 @@ class Viewer:
         self._wake.set()
 
     def answer(self, number: int, round_trip: float | None) -> None:
-        """The page has received moment ``number`` and all before it.
+        """The page has drawn moment ``number``; those before it are past, too.
 
         Args:
             number: as in the message.

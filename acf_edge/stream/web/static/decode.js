@@ -3,8 +3,6 @@
 import { codecOf } from "./wire.js";
 
 const COLOUR = { primaries: "bt709", transfer: "bt709", matrix: "bt709", fullRange: false };
-// Pictures that may wait inside a decoder; beyond, the server gets no answer and sends no more.
-const MOST_WAITING = 2;
 
 /** Whether this browser can take H.264, and if not, why. */
 export async function transportFor(query) {
@@ -49,19 +47,18 @@ export class Pair {
 
 /** Two WebCodecs decoders, one for each kind of picture. */
 export class H264Decoder {
-  /** onpair(pair), onfree(number): taken so far, onfail(reason). */
-  constructor(onpair, onfree, onfail) {
+  /** onpair(pair), onskip(number): it cannot be shown, onfail(reason). */
+  constructor(onpair, onskip, onfail) {
     this.onpair = onpair;
-    this.onfree = onfree;
+    this.onskip = onskip;
     this.onfail = onfail;
     this.decoders = new Map();
     this.waiting = new Map();
-    this.unanswered = [];
   }
 
   feed(moment) {
     if (!moment.key && this.decoders.size === 0) {
-      this.onfree(moment.number);
+      this.onskip(moment.number);
       return;
     }
     try {
@@ -75,10 +72,7 @@ export class H264Decoder {
       }
     } catch (error) {
       this.onfail(String(error.message || error));
-      return;
     }
-    this.unanswered.push(moment.number);
-    this.answer();
   }
 
   decoderFor(picture, key) {
@@ -92,7 +86,6 @@ export class H264Decoder {
         output: (frame) => this.output(picture.kind, frame),
         error: (error) => this.onfail(error.message),
       });
-      decoder.addEventListener("dequeue", () => this.answer());
       entry = { decoder };
       this.decoders.set(picture.kind, entry);
     }
@@ -100,14 +93,6 @@ export class H264Decoder {
     entry.size = size;
     entry.decoder.configure({ codec, optimizeForLatency: true, colorSpace: COLOUR });
     return entry.decoder;
-  }
-
-  answer() {
-    for (const { decoder } of this.decoders.values()) {
-      if (decoder.decodeQueueSize > MOST_WAITING) return;
-    }
-    if (this.unanswered.length) this.onfree(this.unanswered[this.unanswered.length - 1]);
-    this.unanswered = [];
   }
 
   output(kind, frame) {
@@ -135,15 +120,14 @@ export class H264Decoder {
     for (const pair of this.waiting.values()) pair.close();
     this.decoders.clear();
     this.waiting.clear();
-    this.unanswered = [];
   }
 }
 
 /** JPEG for browsers without WebCodecs. */
 export class JpegDecoder {
-  constructor(onpair, onfree) {
+  constructor(onpair, onskip) {
     this.onpair = onpair;
-    this.onfree = onfree;
+    this.onskip = onskip;
     this.newest = 0;
     this.closed = false;
   }
@@ -164,12 +148,12 @@ export class JpegDecoder {
       pair.close();
       return;
     }
-    this.onfree(moment.number);
     if (pair.whole && moment.number > this.newest) {
       this.newest = moment.number;
       this.onpair(pair);
     } else {
       pair.close();
+      this.onskip(moment.number);
     }
   }
 

@@ -56,7 +56,7 @@ export class Link {
     }
   }
 
-  /** Tell the server that a moment, and all before it, has arrived and been taken. */
+  /** Tell the server that a moment has been drawn, or never will be, and all before it. */
   answer(number) {
     const message = { t: "ack", n: number };
     const best = this.best();

@@ -28,7 +28,7 @@ let decoder = null;
 let hello = null;
 let before = null; // the statistics before these
 
-const stage = new Stage(drawn);
+const stage = new Stage(drawn, query.get("upsample") === "webgl");
 const loupe = new Loupe(stage);
 const link = new Link({
   open() {
@@ -84,10 +84,10 @@ const drop = new Plot(byId("drop"), {
 
 function start() {
   if (decoder) decoder.close();
-  const free = (number) => link.answer(number);
+  const skip = (number) => link.answer(number);
   const give = (pair) => (paused ? pair.close() : stage.show(pair));
   decoder = transport.codec === "h264"
-    ? new H264Decoder(give, free, fallBack) : new JpegDecoder(give, free);
+    ? new H264Decoder(give, skip, fallBack) : new JpegDecoder(give, skip);
   shown.sequence = null;
   link.send({ t: "start", codec: transport.codec });
 }
@@ -103,6 +103,8 @@ function fallBack(reason) {
 /** The stage has drawn a pair. */
 function drawn(pair) {
   const { moment } = pair;
+  // Only now: the server sends no more than this browser can draw.
+  link.answer(moment.number);
   const now = link.now();
   const times = {
     server: now,
@@ -148,7 +150,10 @@ function greet(message) {
 function showTransport() {
   const words = byId("transport");
   words.textContent = transport.codec === "h264" ? "H.264" : "JPEG";
-  words.title = transport.why || "decoded by WebCodecs";
+  words.title = [
+    transport.why || "decoded by WebCodecs",
+    `captured picture up-sampled: ${stage.upsampler.name}`,
+  ].join("\n");
 }
 
 function showPage(page) {

@@ -1,13 +1,17 @@
 // The picture: two canvases, one over the other, and the divider between them.
 
+import { upsampler } from "./upsample.js";
 import { AFTER, BEFORE } from "./wire.js";
 
 const STEP = 1;
 const STRIDE = 10;
 
 export class Stage {
-  /** onshown(pair) is called once a pair is drawn; the pair stays open until the next one. */
-  constructor(onshown) {
+  /**
+   * onshown(pair) is called once a pair is drawn; the pair stays open until the next one.
+   * software: up-sample with WebGL even without a GPU.
+   */
+  constructor(onshown, software = false) {
     this.onshown = onshown;
     this.root = document.getElementById("stage");
     this.after = document.getElementById("after");
@@ -15,7 +19,7 @@ export class Stage {
     this.divider = document.getElementById("divider");
     // What stands in the canvas is only ever drawn over: no transparency to blend.
     this.afterContext = this.after.getContext("2d", { alpha: false });
-    this.beforeContext = this.before.getContext("2d", { alpha: false });
+    this.upsampler = upsampler(this.before, software);
     this.shown = null;
     this.next = null;
     this.request = 0;
@@ -51,13 +55,7 @@ export class Stage {
     }
     const { width, height } = after;
     this.afterContext.drawImage(after.image, 0, 0, width, height, 0, 0, width, height);
-    if (before) {
-      // "high" is bicubic where it matters; anything less would flatter the engine.
-      this.beforeContext.imageSmoothingQuality = "high";
-      this.beforeContext.drawImage(
-        before.image, 0, 0, before.width, before.height, 0, 0, width, height,
-      );
-    }
+    if (before) this.upsampler.draw(before);
     if (this.shown) this.shown.close();
     this.shown = pair;
     this.onshown(pair);
