@@ -283,7 +283,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AcfError as error:
         console.print(f"error: {error}", markup=False, soft_wrap=True)
         return error.exit_code
-    Console().print(show(rows, bundle.passport.name))
+    # Piped output has no width of its own, and cut-off figures are no figures.
+    Console(width=None if sys.stdout.isatty() else 110).print(show(rows, bundle.passport.name))
     return 0
 
 
