@@ -150,6 +150,21 @@ def test_too_little_memory_in_the_engine_is_bad_input_in_words(start: Any) -> No
         start([Lane(ToySource(frames=3), [ToySink()])], [engine]).end()
 
 
+def test_an_engine_that_never_returns_does_not_keep_the_run_from_ending(start: Any) -> None:
+    engine, sink, source = ToyEngine(), ToySink(), ToySource(live=True)
+    running = start([Lane(source, [sink])], [engine], patience=0.3)
+    source.put(frame(0))
+    eventually(lambda: sink.got)
+    engine.gate.clear()
+    engine.entered.clear()
+    source.put(frame(1))
+    assert engine.entered.wait(20)
+    with pytest.raises(AcfError, match=r"did not return within 0\.3 s"):
+        running.end(cancel=True)
+    assert sink.numbers == [0] and sink.closed == 1
+    engine.gate.set()
+
+
 def test_lanes_and_engines_are_checked() -> None:
     lane = Lane(ToySource(), [ToySink()])
     other = ToyEngine()
