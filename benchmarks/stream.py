@@ -3,7 +3,8 @@
     python -m benchmarks.stream --json benchmarks/results/stream.json
 
 latency     an engine that takes 80 ms on a source of 30 frames/s: is it flat?
-deadline    the shipped engine with --deadline 33ms: which share comes in time?
+deadline    the shipped engine and its ladder as 'acf-edge stream' runs them, with
+            --deadline 33ms: which share comes in time?
 overhead    an H.264 file of 1280x720 at its own 30 frames/s to null:// with an engine
             that does nothing: how much of one core does all the rest take?
 throughput  file to file, beside the engine alone and the codecs alone
@@ -112,7 +113,9 @@ def deadline(seconds: float, folder: Path) -> dict[str, Any]:
     try:
         for width, height in ((160, 90), (320, 180), (640, 360), (960, 540)):
             source = f"test://noise?width={width}&height={height}&fps=30"
-            stats, _ = stream(source, "null://", engines, deadline=0.033, seconds=seconds)
+            stats, _ = stream(
+                source, "null://", engines, deadline=0.033, seconds=seconds, steady=True
+            )
             governor = stats.governor or {}
             seen = governor["in_time"] + governor["late"]
             rows.append(
@@ -141,7 +144,7 @@ def overhead(seconds: float, folder: Path) -> dict[str, Any]:
         stats, busy = stream(f"{clip}?realtime=1", "null://", [Idle()], **options)
         rows[f"at its own pace{name}"] = {
             "share_of_one_core": round(busy / stats.seconds, 4),
-            "ms_per_frame": round(1000 * busy / stats.frames, 3),
+            "ms_per_frame": round(1000 * busy / stats.sources[0].captured, 3),
             "frames": stats.frames,
             "dropped": stats.sources[0].dropped,
         }
