@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from types import MappingProxyType
+from typing import cast
 
 import numpy as np
 from av.codec.codec import UnknownCodecError
@@ -151,8 +152,8 @@ def decoder_fails(codec: str, device: str) -> str:
         return missing
     try:
         packets, wanted = _trial(codec)
-        context = CodecContext.create(codec, "r", hwaccel=HWAccel(device))
-        assert isinstance(context, VideoCodecContext)
+        made = CodecContext.create(codec, "r", hwaccel=HWAccel(device))
+        context = cast(VideoCodecContext, made)
         frames: list[VideoFrame] = []
         for packet in (*packets, None):
             frames += context.decode(packet)

@@ -109,6 +109,7 @@ class DisplaySink:
         self._uri = uri
         self._feed: Feed | None = None
         self._window: Window | None = None
+        self._live = True
 
     @property
     def uri(self) -> str:
@@ -132,8 +133,10 @@ class DisplaySink:
             InputError: there is no screen, or GStreamer or an element is missing.
         """
         gstreamer = load()
-        gstreamer.GLib.set_application_name("ACF Edge")
+        if gstreamer.GLib.get_application_name() is None:  # it can be set only once
+            gstreamer.GLib.set_application_name("ACF Edge")
         fullscreen = bool(self._uri.options.get("fullscreen"))
+        self._live = info.live
         self._window = choose_window(os.environ, works, fullscreen)
         self._feed = Feed(
             gstreamer,
@@ -158,6 +161,8 @@ class DisplaySink:
     def close(self) -> Sequence[str]:
         """Close the window."""
         feed, self._feed = self._feed, None
-        if feed is not None:
+        if feed is not None and self._live:
             feed.stop()
+        elif feed is not None:
+            feed.finish()  # the last pictures are still to be shown
         return (self._window.note,) if self._window is not None and self._window.note else ()

@@ -30,6 +30,7 @@ _NAMESPACES = {
     "Gst": ("1.0", "gir1.2-gstreamer-1.0"),
     "GstApp": ("1.0", "gir1.2-gst-plugins-base-1.0"),
     "GstVideo": ("1.0", "gir1.2-gst-plugins-base-1.0"),
+    "GstRtsp": ("1.0", "gir1.2-gst-plugins-base-1.0"),
     "GstRtspServer": ("1.0", "gir1.2-gst-rtsp-server-1.0"),
 }
 

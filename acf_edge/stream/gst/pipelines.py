@@ -24,7 +24,7 @@ HARDWARE = frozenset({"nvv4l2decoder", "nvvidconv", "nvjpegdec", "nvh264dec", "n
 
 # Frames that wait between GStreamer's thread and ours. Of a camera two: one to
 # hand over while the next arrives; the older one goes when a third comes.
-_LIVE_FRAMES, _FILE_FRAMES = 2, 4
+LIVE_FRAMES, FILE_FRAMES = 2, 4
 _LIVE_ELEMENTS = re.compile(
     r"\b(rtspsrc|v4l2src|nvarguscamerasrc|nvv4l2camerasrc|libcamerasrc|udpsrc|srtsrc|rtmp2?src|"
     r"ximagesrc|pipewiresrc|decklinkvideosrc|aravissrc|shmsrc|tcpserversrc|webrtcsrc|ndisrc)\b"
@@ -43,22 +43,24 @@ class SourcePlan:
         feature: who needs the elements, for messages.
         settings: element name -> property -> value, set once it is built: addresses,
             names and passwords.
-        silence: seconds without a frame after which it counts as lost; None = never.
-        transports: it has no decoder yet; :func:`rtsp_branch` makes it once the
+        silence: seconds without a frame after which a live source counts as lost.
+        branches: it has no decoder yet; :func:`rtsp_branch` makes it once the
             codec is known.
+        guessed: ``live`` is a guess, by the names of elements.
     """
 
     text: str
     live: bool
     feature: str
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    silence: float | None = None
+    silence: float = 2.0
     branches: bool = False
+    guessed: bool = False
 
 
 def ending(live: bool, deinterlace: str = "off") -> str:
     """The last elements of every source: the fields to frames, then into our hands."""
-    frames = _LIVE_FRAMES if live else _FILE_FRAMES
+    frames = LIVE_FRAMES if live else FILE_FRAMES
     sink = (
         f"appsink name={SINK} sync=false enable-last-sample=false max-buffers={frames} "
         f'drop={"true" if live else "false"} caps="{accepted_caps()}"'
@@ -95,7 +97,7 @@ def user_plan(pipeline: str) -> SourcePlan:
     live = bool(_LIVE_ELEMENTS.search(text))
     if not re.search(r"\bappsink\b", text):
         text = f"{text} ! {ending(live)}"
-    return SourcePlan(text, live, "This pipeline", silence=5.0 if live else None)
+    return SourcePlan(text, live, "This pipeline", silence=5.0, guessed=True)
 
 
 def _fields(options: Mapping[str, Any]) -> str:
@@ -128,7 +130,7 @@ def csi_plan(uri: Uri, have: Have) -> SourcePlan:
             ending(live=True),
         )
     )
-    return SourcePlan(text, True, "csi://", silence=2.0)
+    return SourcePlan(text, True, "csi://")
 
 
 _V4L2_RAW = {
@@ -218,7 +220,6 @@ def _decoder(encoding: str, have: Have) -> str:
     for element in codec.others:
         if have(element):
             return f"{element} {_PROPERTIES.get(element, '')}".rstrip()
-    # Of those that would do, the last but one is the one to install where there are three.
     advised = next((name for name in codec.others if name.startswith("avdec")), codec.others[-1])
     raise missing(advised, f"Decoding {encoding}")
 

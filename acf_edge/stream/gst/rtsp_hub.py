@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from acf_edge.errors import InputError
-from acf_edge.stream.gst.load import Gstreamer, load, load_rtsp_server
+from acf_edge.stream.gst.load import Gstreamer, load, load_rtsp_server, namespace
 
 # Seconds: a viewer that is gone without a word is forgotten after the first, and
 # looked for every second one.
@@ -101,9 +101,11 @@ class RtspServer:
     @staticmethod
     def _auth(rtsp: Any, place: Place) -> Any:
         auth = rtsp.RTSPAuth.new()
-        token = rtsp.RTSPToken.new_empty()
-        token.set_string(rtsp.RTSP_TOKEN_MEDIA_FACTORY_ROLE, _ROLE)
-        auth.add_basic(rtsp.RTSPAuth.make_basic(place.user, place.password), token)
+        token = rtsp.RTSPToken()
+        token.set_string("media.factory.role", _ROLE)
+        # With "basic" the password would travel in the clear.
+        auth.set_supported_methods(namespace("GstRtsp").RTSPAuthMethod.DIGEST)
+        auth.add_digest(place.user, place.password, token)
         return auth
 
     def _welcome(self, server: Any, client: Any) -> None:
@@ -140,7 +142,7 @@ class RtspServer:
                 f"'{path}' is served already on port {self.place.port}.", "Choose another path."
             )
         if self.place.user:
-            permissions = self._rtsp.RTSPPermissions.new()
+            permissions = self._rtsp.RTSPPermissions()
             permissions.add_permission_for_role(_ROLE, "media.factory.access", True)
             permissions.add_permission_for_role(_ROLE, "media.factory.construct", True)
             factory.set_permissions(permissions)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, Final
 
-from acf_edge.stream.colour import UPRIGHT, Colour, Orientation, resolve
+from acf_edge.stream.colour import UPRIGHT, Orientation, resolve
 from acf_edge.stream.frame import Frame
 from acf_edge.stream.gst.caps import FORMATS, PixelFormat, read_colorimetry
 from acf_edge.stream.gst.load import Gstreamer
@@ -43,8 +43,6 @@ class _Picture:
         self.interlaced = fields.get_string("interlace-mode") not in (None, "progressive")
         self.rate = _fraction(fields, "framerate") or _fraction(fields, "max-framerate")
         self.aspect = _fraction(fields, "pixel-aspect-ratio")
-        if self.format.av.startswith("gray") and not self.tags.range:
-            self.tags = Colour(self.tags.matrix, 2, self.tags.primaries, self.tags.transfer)
         self.colour = resolve(self.tags, self.width, self.height, rgb=self.format.rgb)
         centred = fields.get_string("chroma-site") == "jpeg"
         self.unpacker = Unpacker(self.format, (self.width, self.height), centred)

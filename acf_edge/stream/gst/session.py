@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 from acf_edge.errors import AcfError
 from acf_edge.stream.gst.bus import BusError, take_error
 from acf_edge.stream.gst.elements import explain_parse_error
 from acf_edge.stream.gst.load import Gstreamer
-from acf_edge.stream.gst.pipelines import RTSP, SINK, Have, SourcePlan, rtsp_branch
+from acf_edge.stream.gst.pipelines import (
+    FILE_FRAMES,
+    LIVE_FRAMES,
+    RTSP,
+    SINK,
+    Have,
+    SourcePlan,
+    rtsp_branch,
+)
 
 _NANO = 1_000_000_000
+_PREROLL = 20.0
 
 
 class Session:
@@ -39,6 +49,7 @@ class Session:
         self.have = have
         self._deinterlace = deinterlace
         self.live = plan.live
+        self._guessed = plan.guessed
         self.notes: list[str] = []
         self._failure: AcfError | None = None
         self._chosen = False
@@ -103,13 +114,27 @@ class Session:
         pad.link(made.get_static_pad("sink"))
         self._sink = made.get_by_name(SINK)
 
-    def start(self) -> None:
-        """Begin to play; errors come later, through :meth:`error`."""
-        states = self._gst.StateChangeReturn
-        # Only a pipeline that is live has nothing to show while it is paused.
-        if self._pipeline.set_state(self._gst.State.PAUSED) == states.NO_PREROLL:
-            self.live = True
-        self._pipeline.set_state(self._gst.State.PLAYING)
+    def start(self, closing: threading.Event) -> None:
+        """Begin to play; errors come later, through :meth:`error`.
+
+        Args:
+            closing: whoever sets it wants this to end.
+        """
+        gst = self._gst
+        result = self._pipeline.set_state(gst.State.PAUSED)
+        if self._guessed:
+            end = time.monotonic() + _PREROLL
+            waiting = gst.StateChangeReturn.ASYNC
+            while result == waiting and not closing.is_set() and time.monotonic() < end:
+                result = self._pipeline.get_state(_NANO // 10)[0]
+            # Only a pipeline that is live has nothing to show while it is paused. One
+            # that failed says neither.
+            if result in (gst.StateChangeReturn.NO_PREROLL, gst.StateChangeReturn.SUCCESS):
+                self.live = result == gst.StateChangeReturn.NO_PREROLL
+            if self._pipeline.get_by_name(SINK) is not None:
+                self._sink.set_property("drop", self.live)
+                self._sink.set_property("max-buffers", LIVE_FRAMES if self.live else FILE_FRAMES)
+        self._pipeline.set_state(gst.State.PLAYING)
 
     @property
     def connected(self) -> bool:

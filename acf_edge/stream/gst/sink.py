@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from av.packet import Packet
 from av.stream import Stream
@@ -62,7 +62,7 @@ class Feed:
         self._gst = gst = gstreamer.Gst
         self._feeder, self._stamps, self._patient = feeder, stamps, patient
         self._closing = threading.Event()
-        self._fed = False
+        self._fed = self._failed = False
         try:
             self.pipeline = gst.parse_launch(text)
         except gstreamer.GLib.Error as error:
@@ -95,6 +95,7 @@ class Feed:
             if self._closing.wait(_POLL):
                 return
             if time.monotonic() - begin > _STUCK:
+                self._failed = True
                 raise SinkFailed(f"the pipeline took no picture for {_STUCK:g} s")
         self._check()
         stamp = self._stamps.due(moment.frame.seconds, running_time(self._source))
@@ -102,22 +103,24 @@ class Feed:
         self._fed = True
         if flow != self._gst.FlowReturn.OK and not self._closing.is_set():
             self._check()
+            self._failed = True
             raise SinkFailed(f"the pipeline takes nothing more ({flow.value_nick})")
 
     def _check(self) -> None:
         error = self.error()
         if error is not None:
+            self._failed = True
             raise SinkFailed(error.text)
 
     def finish(self) -> str:
         """Let everything run through to the end, then stop.
 
         Returns:
-            What went wrong meanwhile; empty if nothing did.
+            What went wrong meanwhile; empty if nothing did, or a write said so already.
         """
         self._closing.set()
         text = ""
-        if self._fed:
+        if self._fed and not self._failed:
             kinds = self._gst.MessageType
             self._source.end_of_stream()
             message = self._bus.timed_pop_filtered(round(_FINISH * _NANO), kinds.EOS | kinds.ERROR)
@@ -207,15 +210,3 @@ class GstSink:
             if trouble:
                 raise SinkFailed(trouble)
         return tuple(self._notes)
-
-
-def element(gst: Any, pipeline: Any, factory: str) -> Any:
-    """The first element of a kind in a pipeline, in its bins too; None if there is none."""
-    found = pipeline.iterate_recurse()
-    while True:
-        result, each = found.next()
-        if result != gst.IteratorResult.OK:
-            return None
-        made_by = each.get_factory()
-        if made_by is not None and made_by.get_name() == factory:
-            return each

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from av.packet import Packet
@@ -49,10 +50,12 @@ class GstSource:
         self._first: Frame | None = None
         self._reader: SampleReader | None = None
         self._was_open = False
+        self._failed_decoder = ""
         self._live = uri.scheme != "gst" or source_plan(uri, lambda element: True).live
         self._last: int | None = None  # the latest frame's time and when it came
         self._last_arrival = 0.0
         self._shift = 0
+        self._silence = 0.0
         self._rebase = False
 
     @property
@@ -80,27 +83,27 @@ class GstSource:
         self.close()
         self._closing.clear()
         gstreamer = load()
-        try:
-            return self._open(gstreamer, _usable)
-        except _HardwareFailed as failed:
-            self._end_session()
-            note = f"'{failed.error.element}' failed, decoded in software: {failed.error.text}"
-        try:
-            info = self._open(gstreamer, _software)
-        except _HardwareFailed as failed:
-            self._end_session()
-            raise self._explain(failed.error) from None
-        return _with_note(info, note)
+        if not self._failed_decoder:
+            try:
+                return self._open(gstreamer, _usable)
+            except _HardwareFailed as failed:
+                self._failed_decoder = f"'{failed.error.element}' failed: {failed.error.text}"
+        info = self._open(gstreamer, _software)
+        return replace(
+            info, notes=(*info.notes, f"decoded in software, because {self._failed_decoder}")
+        )
 
     def _open(self, gstreamer: Gstreamer, usable: Have) -> StreamInfo:
         deinterlace = str(self._uri.options.get("deinterlace", "off"))
         plan = source_plan(self._uri, usable)
+        if self._was_open:  # what it turned out to be is no guess any more
+            plan = replace(plan, live=self._live)
         self._silence = plan.silence
         self._reader = SampleReader(gstreamer)
         session = Session(gstreamer, plan, usable, deinterlace)
         self._session = session
         try:
-            session.start()
+            session.start(self._closing)
             self._live = session.live
             sample = self._wait_for_first(session)
             self._rebase = True
@@ -116,7 +119,7 @@ class GstSource:
 
     def _wait_for_first(self, session: Session) -> Any:
         begin = time.monotonic()
-        limit = max(self._silence or 0, _CONNECT) if session.live else _FIRST_OF_FILE
+        limit = max(self._silence, _CONNECT) if session.live else _FIRST_OF_FILE
         connected = False
         while True:
             sample = session.pull(_SLICE)
@@ -126,10 +129,10 @@ class GstSource:
                 raise SourceLost("it was closed")
             if session.connected and not connected and session.live:
                 connected = True
-                begin, limit = time.monotonic(), max(self._silence or 0, _FIRST_FRAME)
+                begin, limit = time.monotonic(), max(self._silence, _FIRST_FRAME)
             error = session.error()
             if error is not None:
-                if error.element in HARDWARE and _software is not session.have:
+                if self._replaceable(session, error):
                     raise _HardwareFailed(error)
                 raise self._explain(error)
             if session.ended:
@@ -162,15 +165,22 @@ class GstSource:
                     return
                 error = session.error()
                 if error is not None:
+                    if self._replaceable(session, error):  # by software, when opened again
+                        self._failed_decoder = f"'{error.element}' failed: {error.text}"
                     raise self._explain(error)
                 if session.ended:
                     if session.live:
                         raise SourceLost("the stream ended")
                     return
-                if self._silence is not None and time.monotonic() - begin > self._silence:
+                if session.live and time.monotonic() - begin > self._silence:
                     raise SourceLost(f"no frame for {self._silence:g} s")
                 sample = session.pull(_SLICE)
             yield self._frame(sample)
+
+    def _replaceable(self, session: Session, error: BusError) -> bool:
+        """Whether software may do what an element of hardware could not."""
+        chosen_here = self._uri.scheme != "gst" and session.have is not _software
+        return chosen_here and error.element in HARDWARE
 
     def _frame(self, sample: Any) -> Frame:
         assert self._reader is not None
@@ -247,9 +257,3 @@ def _usable(element: str) -> bool:
 
 def _software(element: str) -> bool:
     return element not in HARDWARE and have(element)
-
-
-def _with_note(info: StreamInfo, note: str) -> StreamInfo:
-    from dataclasses import replace
-
-    return replace(info, notes=(*info.notes, note))
