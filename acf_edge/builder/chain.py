@@ -7,7 +7,6 @@ at the first stage whose key no longer fits; a finished build removes it.
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from collections.abc import Callable
@@ -16,12 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from acf_edge.builder.finish import SCALES_FILE, compile_bundle, make_passport, model_files
 from acf_edge.builder.judge import Case, Run, judge, judge_cases, largest_drop
 from acf_edge.builder.options import PRUNE_GATE, QUANTIZE_GATE, BuildOptions
 from acf_edge.builder.source import Source, calibration_pictures, load_source
+from acf_edge.builder.subject import Subject, load_subject, with_network
 from acf_edge.compress.calibrate import calibrate
 from acf_edge.compress.prune import choose_channels, importance, prune
 from acf_edge.compress.scales import ScaleStore, load_scales
@@ -29,10 +27,10 @@ from acf_edge.engine import Bundle, Ledger, StageRow, cache_key
 from acf_edge.engine.ledger import DegradationQuality
 from acf_edge.engine.ort import OrtEngine
 from acf_edge.errors import GateError, InputError
-from acf_edge.export.model import export_network, inline_operators
+from acf_edge.export.lower import lower_for_cpu
 from acf_edge.export.qdq_ort import quantized_values, write_qdq
 from acf_edge.files import explain_os_error
-from acf_edge.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from acf_edge.model.checkpoint import load_checkpoint, save_checkpoint
 from acf_edge.model.cost import cost
 from acf_edge.model.network import AcfNetwork
 from acf_edge.model.runner import run_network
@@ -76,11 +74,15 @@ def build_bundle(options: BuildOptions, tell: Tell | None = None) -> BuildResult
     """
     if options.out.exists() and not options.out.is_dir():
         raise InputError(f"'{options.out}' is a file.", "Give the name of a folder.")
-    checkpoint = load_checkpoint(options.checkpoint)
-    source = load_source(options.source, checkpoint.config.scale, options.pictures)
+    subject = load_subject(options.checkpoint)
+    if options.prune and subject.prunable is None:
+        raise InputError(
+            f"A network of others ({subject.network}) cannot be pruned.", "Leave out --prune."
+        )
+    source = load_source(options.source, subject.scale, options.pictures)
     fresh = not options.out.parent.exists()
     work = _work_folder(options.out)
-    chain = _Chain(options, checkpoint, source, work, tell or (lambda *_: None))
+    chain = _Chain(options, subject, source, work, tell or (lambda *_: None))
     try:
         bundle = chain.run()
     except InputError:
@@ -114,14 +116,6 @@ def _work_folder(out: Path) -> Path:
     return work
 
 
-def _trained_for(checkpoint: Checkpoint) -> str:
-    """The training time of a checkpoint in words; a stranger's provenance may hold anything."""
-    seconds = checkpoint.provenance.get("train_seconds")
-    if isinstance(seconds, int | float) and math.isfinite(seconds) and seconds > 0:
-        return f"trained for {seconds / 60:.0f} minutes"
-    return "training time unknown"
-
-
 def _remove_if_empty(folder: Path) -> None:
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
@@ -131,11 +125,11 @@ class _Chain:
     """The stages of one build, in order."""
 
     def __init__(
-        self, options: BuildOptions, checkpoint: Checkpoint, source: Source, work: Path, tell: Tell
+        self, options: BuildOptions, subject: Subject, source: Source, work: Path, tell: Tell
     ) -> None:
-        self.options, self.checkpoint, self.source = options, checkpoint, source
+        self.options, self.subject, self.source = options, subject, source
         self.work, self.tell = work, tell
-        self.scale = checkpoint.config.scale
+        self.scale = subject.scale
         self.resumed: list[str] = []
         try:
             self.ledger = Ledger.load(work / LEDGER_FILE)
@@ -143,7 +137,7 @@ class _Chain:
             self.ledger = Ledger()
         self.key = cache_key(
             revision=_REVISION,
-            weights=checkpoint.sha256,
+            weights=subject.sha256,
             source=source.digest,
             recipes=list(options.recipes),
         )
@@ -154,24 +148,21 @@ class _Chain:
         return judge_cases(self.source, self.options.recipes, self.scale)
 
     def run(self) -> Bundle:
-        network = self.checkpoint.network
-        trained = self._trained(network)
-        network, tuned = self._smaller(network, trained)
-        plain = export_network(network)
-        inlined = inline_operators(plain)
+        trained = self._trained(self.subject)
+        subject, tuned = self._smaller(self.subject, trained)
         store = None
         if self.options.precision == "int8":
-            store = self._quantized(network, inlined, tuned)
+            store = self._quantized(subject, tuned)
         else:
             self._skip("quantized", "float32 was asked for")
-        model = write_qdq(inlined, store) if store else inlined
-        self._exported(plain, network)
+        model = lower_for_cpu(write_qdq(subject.inlined, store) if store else subject.inlined)
+        self._exported(subject)
         self.tell("compiled", 0, 1)
-        files = model_files(model, plain, store)
-        passport = make_passport(self.options, self.checkpoint, network, store)
+        files = model_files(model, subject.plain, store)
+        passport = make_passport(self.options, subject, store)
         key = self._next_key(stage="compiled", target=self.options.target)
         bundle = compile_bundle(
-            self.options, self.work / "trial", files, passport, self.ledger, network, key
+            self.options, self.work / "trial", files, passport, self.ledger, subject.counts, key
         )
         self.tell("compiled", 1, 1)
         return bundle
@@ -210,23 +201,22 @@ class _Chain:
                 f"are in '{self.work / LEDGER_FILE}'.",
             )
 
-    def _trained(self, network: AcfNetwork) -> tuple[DegradationQuality, ...]:
+    def _trained(self, subject: Subject) -> tuple[DegradationQuality, ...]:
         key = self._next_key(stage="trained")
         row = self._valid("trained", key)
         if row is None:
             self.tell("trained", 0, 1)
             begun = time.monotonic()
-            quality = self._judge(lambda image: run_network(network, image))
-            counts = cost(network.config)
+            quality = self._judge(subject.run)
             row = StageRow(
                 "trained",
                 "pass",
                 time.monotonic() - begun,
                 key,
-                f"{network.config.title}, {_trained_for(self.checkpoint)}; "
+                f"{subject.story}; "
                 f"judged on {len(self.source.judge)} pictures of: {self.source.words}",
-                params=counts.params,
-                macs=counts.macs,
+                params=subject.counts.params,
+                macs=subject.counts.macs,
                 mib=self.options.checkpoint.stat().st_size / 2**20,
                 quality=quality,
             )
@@ -235,14 +225,14 @@ class _Chain:
         return row.quality
 
     def _smaller(
-        self, network: AcfNetwork, trained: tuple[DegradationQuality, ...]
-    ) -> tuple[AcfNetwork, tuple[DegradationQuality, ...]]:
+        self, subject: Subject, trained: tuple[DegradationQuality, ...]
+    ) -> tuple[Subject, tuple[DegradationQuality, ...]]:
         """Prune and fine-tune, if asked for."""
-        options = self.options
-        if options.prune == 0.0:
+        options, network = self.options, subject.prunable
+        if options.prune == 0.0 or network is None:
             for stage in ("pruned", "fine-tuned"):
                 self._skip(stage, "not asked for")
-            return network, trained
+            return subject, trained
         mix = tuple((name, 1.0) for name in options.recipes)
         recipe = finetune_recipe(network, self.source.learn, mix, max(options.finetune_steps, 1))
         pruned = self._pruned(network, lambda: batches(self.source.learn, recipe, 8))
@@ -276,7 +266,7 @@ class _Chain:
             )
             self._put(row)
             self._stop(row, drop, PRUNE_GATE)
-        return load_checkpoint(file).network, row.quality
+        return with_network(subject, load_checkpoint(file).network), row.quality
 
     def _pruned(self, network: AcfNetwork, make: Callable[[], Any]) -> AcfNetwork:
         key = self._next_key(stage="pruned", share=self.options.prune)
@@ -314,36 +304,30 @@ class _Chain:
         if self._valid(stage, key) is None:
             self._put(StageRow(stage, "skipped", 0.0, key, note))
 
-    def _quantized(
-        self,
-        network: AcfNetwork,
-        inlined: onnx.ModelProto,
-        before: tuple[DegradationQuality, ...],
-    ) -> ScaleStore:
+    def _quantized(self, subject: Subject, before: tuple[DegradationQuality, ...]) -> ScaleStore:
         key = self._next_key(
             stage="quantized", method=self.options.method, allowed=self.options.allow_drop
         )
         file = self.work / SCALES_FILE
         row = self._valid("quantized", key)
         if row is not None and file.is_file():
-            return load_scales(file, self.checkpoint.sha256)
+            return load_scales(file, subject.sha256)
         begun = time.monotonic()
         store = calibrate(
-            inlined,
-            quantized_values(inlined),
+            subject.inlined,
+            quantized_values(subject.inlined),
             calibration_pictures(self.source, self.options.recipes, self.scale),
             method=self.options.method,
             source=self.source.words,
-            weights_sha256=self.checkpoint.sha256,
+            weights_sha256=subject.sha256,
             on_progress=lambda done, total: self.tell("quantized", done, total),
         )
         store.save(file)
-        content = write_qdq(inlined, store).SerializeToString()
+        content = lower_for_cpu(write_qdq(subject.inlined, store)).SerializeToString()
         engine = self._engine(content, "int8")
         quality = self._judge(engine.run)
         engine.close()
         drop = largest_drop(before, quality)
-        counts = cost(network.config)
         row = StageRow(
             "quantized",
             self._gate(drop, QUANTIZE_GATE),
@@ -351,8 +335,8 @@ class _Chain:
             key,
             f"INT8, {store.method} ranges from {store.pictures} degraded pictures of: "
             f"{store.source}; {drop:+.3f} dB at worst",
-            params=counts.params,
-            macs=counts.macs,
+            params=subject.counts.params,
+            macs=subject.counts.macs,
             mib=len(content) / 2**20,
             quality=quality,
         )
@@ -361,22 +345,22 @@ class _Chain:
         return store
 
     def _engine(self, content: bytes, precision: str) -> OrtEngine:
-        name = f"{self.checkpoint.config.title} {precision}"
+        name = f"{self.subject.title} {precision}"
         return OrtEngine(content, name=name, scale=self.scale, threads=self.options.threads)
 
-    def _exported(self, plain: onnx.ModelProto, network: AcfNetwork) -> None:
+    def _exported(self, subject: Subject) -> None:
         """Check that the plain model says what torch says, at an odd size, too."""
         key = self._next_key(stage="exported")
         if self._valid("exported", key):
             return
         self.tell("exported", 0, 1)
         begun = time.monotonic()
-        content = plain.SerializeToString()
+        content = subject.plain.SerializeToString()
         engine = self._engine(content, "fp32")
         off = 0
         for case in self.cases[:2]:
             low = case.low[:-1, :-3]
-            ours, theirs = engine.run(low).astype(int), run_network(network, low).astype(int)
+            ours, theirs = engine.run(low).astype(int), subject.run(low).astype(int)
             off = max(off, int(abs(ours - theirs).max()))
         engine.close()
         row = StageRow(
@@ -384,8 +368,7 @@ class _Chain:
             "pass" if off <= 1 else "fail",
             time.monotonic() - begun,
             key,
-            f"ONNX opset 20, operators as functions of the domain acf; "
-            f"differs from torch by {off} code value(s) at most",
+            f"{subject.written}; differs from torch by {off} code value(s) at most",
             mib=len(content) / 2**20,
         )
         self._put(row)

@@ -13,12 +13,11 @@ import onnxruntime
 
 import acf_edge
 from acf_edge.builder.options import BuildOptions
+from acf_edge.builder.subject import Subject
 from acf_edge.compress.scales import ScaleStore
 from acf_edge.engine import Bundle, Ledger, Passport, StageRow, write_bundle
 from acf_edge.engine.bundle import MODEL_FILE, NETWORK_FILE
-from acf_edge.model.checkpoint import Checkpoint
-from acf_edge.model.cost import REFERENCE_HEIGHT, REFERENCE_WIDTH, cost
-from acf_edge.model.network import AcfNetwork
+from acf_edge.model.cost import REFERENCE_HEIGHT, REFERENCE_WIDTH, Cost
 from acf_edge.profile.latency import profile_bundle
 from acf_edge.report import render_report
 
@@ -49,7 +48,7 @@ def compile_bundle(
     files: Files,
     passport: Passport,
     ledger: Ledger,
-    network: AcfNetwork,
+    counts: Cost,
     key: str,
 ) -> Bundle:
     """Load and time the engine, note the row "compiled", write the bundle with its report.
@@ -60,7 +59,7 @@ def compile_bundle(
         files: from :func:`model_files`.
         passport: from :func:`make_passport`.
         ledger: the rows so far; gets the last one.
-        network: for its cost.
+        counts: of the network.
         key: of the row.
     """
     begun = time.monotonic()
@@ -68,7 +67,6 @@ def compile_bundle(
     profile = profile_bundle(
         tried, REFERENCE_WIDTH, REFERENCE_HEIGHT, runs=RUNS, threads=options.threads
     )
-    counts = cost(network.config)
     # The last stage with figures has measured this very graph.
     judged = next(row for row in reversed(ledger.rows) if row.quality)
     ledger.put(
@@ -94,25 +92,20 @@ def compile_bundle(
     return write_bundle(options.out, {**files, REPORT_FILE: report.encode()}, passport, ledger)
 
 
-def make_passport(
-    options: BuildOptions, checkpoint: Checkpoint, network: AcfNetwork, store: ScaleStore | None
-) -> Passport:
+def make_passport(options: BuildOptions, subject: Subject, store: ScaleStore | None) -> Passport:
     """What the bundle will say of itself; its files are filled in when it is written."""
-    config = network.config
     return Passport(
-        network=config.name,
-        scale=config.scale,
+        network=subject.network,
+        scale=subject.scale,
         precision=options.precision,
         backend="onnxruntime",
         target=options.target,
         runtime="onnxruntime",
         runtime_version=onnxruntime.__version__,
-        weights_sha256=checkpoint.sha256,
+        weights_sha256=subject.sha256,
         source_command=options.command,
         created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         acf_edge_version=acf_edge.__version__,
         calibration_sha256=store.sha256 if store else None,
-        notes=(
-            f"any size; sides that are no multiple of {config.alignment} are padded in the graph",
-        ),
+        notes=subject.notes,
     )

@@ -13,7 +13,12 @@ EXAMPLE = "acf-edge build acf-t-x4.safetensors -o my.bundle --precision int8 --c
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=".safetensors or .pth")
+    parser.add_argument(
+        "checkpoint",
+        type=Path,
+        metavar="CHECKPOINT",
+        help=".safetensors or .pth, of acf-edge or of a network that spandrel knows",
+    )
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="BUNDLE")
     parser.add_argument("--target", default="cpu", help="where it will run (default: cpu)")
     parser.add_argument("--precision", default="int8", help="int8 or fp32 (default: int8)")

@@ -53,7 +53,7 @@ def choose_engine(
 
     Args:
         bundle: an engine bundle.
-        checkpoint: a checkpoint, run by torch in floating point.
+        checkpoint: a checkpoint of acf-edge or of others, run by torch in floating point.
         scale: bicubic up-sampling alone, by this factor.
 
     Raises:
@@ -70,9 +70,14 @@ def choose_engine(
     if checkpoint is None:
         return load_engine(bundle)
     try:
+        from acf_edge.foreign.checkpoint import is_foreign
         from acf_edge.model.runner import TorchEngine
+
+        if not is_foreign(checkpoint):
+            return TorchEngine(checkpoint)
+        from acf_edge.foreign.network import load_foreign
     except ModuleNotFoundError as error:
-        if error.name not in ("torch", "safetensors"):
+        if error.name not in ("torch", "safetensors", "onnx"):
             raise
         raise MissingExtraError("Evaluating a checkpoint", error.name, "build") from error
-    return TorchEngine(checkpoint)
+    return load_foreign(checkpoint)
