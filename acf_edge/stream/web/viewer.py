@@ -18,7 +18,7 @@ _MOST_IN_FLIGHT = 12
 # Seconds that the oldest unanswered moment may be under way, beyond the bare round
 # trip, before the next one is sent: what a fast link never needs.
 _SLACK = 0.06
-_ROUND_TRIP = 0.1
+_ROUND_TRIP = 0.02
 # Without an answer for so long the page is asleep: nothing is coded for it.
 _ASLEEP = 3.0
 # A page that is busy measures long round trips, too: they must not let more pile up.
@@ -71,6 +71,7 @@ class Viewer:
         self._needs_key = True
         self._asked = False
         self._round_trip = _ROUND_TRIP
+        self._slow = False
         self._wake = asyncio.Event()
 
     @property
@@ -128,9 +129,11 @@ class Viewer:
         """
         if round_trip is not None and round_trip >= 0:
             self._round_trip = min(round_trip, _LONGEST_ROUND_TRIP)
+        now = self._clock()
         while self._in_flight and self._in_flight[0][0] <= number:
-            _, _, captured = self._in_flight.popleft()
-            self._acknowledged(self._clock() - captured)
+            _, sent, captured = self._in_flight.popleft()
+            self._slow = now - sent > self._round_trip + _SLACK
+            self._acknowledged(now - captured)
         self._ask_if_useful()
         self._wake.set()
 
@@ -163,5 +166,7 @@ class Viewer:
     def _may_send(self) -> bool:
         if not self._in_flight:
             return True
+        if self._slow:  # one at a time: a second one would only wait behind it
+            return False
         under_way = self._clock() - self._in_flight[0][1]
         return len(self._in_flight) < _MOST_IN_FLIGHT and under_way < self._round_trip + _SLACK
