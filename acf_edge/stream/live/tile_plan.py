@@ -11,8 +11,8 @@ from typing import Final
 from acf_edge.engine.tile_session import Part
 from acf_edge.errors import InputError
 
-_LARGEST: Final = 2048
-"""Pixels; beyond it a larger tile saves next to nothing of what overlaps."""
+_LARGEST: Final = 1024
+"""Pixels; a larger tile saves little of what overlaps, and takes more memory."""
 _BLIND: Final = 2 << 30
 """Bytes that are taken to be free where nothing tells."""
 
