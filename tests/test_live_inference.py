@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from live_toys import COLOUR, UNIT, Clock, Image, ToyEngine, ToySource, frame
 
+from acf_edge.stream.live.deadline import Deadline
 from acf_edge.stream.live.feed import Feed, Shot
 from acf_edge.stream.live.inference import Inference
 from acf_edge.stream.live.mailbox import Closed
@@ -68,7 +69,8 @@ class Bench:
     ) -> None:
         self.clock = Clock()
         self.engine = SlowEngine(self.clock, seconds)
-        self.pace = Pace([self.engine], None, self.clock)
+        limited = None if deadline is None else Deadline(deadline)
+        self.pace = Pace([self.engine], limited, self.clock)
         self.feeds, self.shelves = [], []
         for number, is_live in enumerate(live):
             source = ToySource(live=is_live)
@@ -227,6 +229,43 @@ def test_original_pixels_travel_only_if_somebody_wants_them() -> None:
     assert moment.original is not None and moment.original.shape == (16, 24, 3)
     assert moment.frame.pixels.shape == (32, 48, 3)
     assert (moment.original == 6).all() and moment.rung == "toy"
+
+
+class SlowFilter:
+    """A steady filter that takes its time on the test's clock."""
+
+    clock: Clock
+    seconds = 0.03
+
+    def __init__(self, scale: int) -> None:
+        pass
+
+    def apply(self, low: Any, high: Any, rung: str) -> Any:
+        self.clock.now += self.seconds
+        return high // 2
+
+    def reset(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("deadline", "live"), [(0.033, True), (0.1, True), (0.033, False)])
+def test_the_steady_filter_is_left_out_where_it_alone_makes_frames_late(
+    monkeypatch: pytest.MonkeyPatch, deadline: float, live: bool
+) -> None:
+    monkeypatch.setattr("acf_edge.stream.live.inference.SteadyFilter", SlowFilter)
+    bench = Bench(live, seconds=0.01, steady=True, deadline=deadline)
+    SlowFilter.clock = bench.clock
+    for _ in range(300):
+        bench.capture(100)
+        bench.stage.step()
+        bench.clock.now += 1 / 30
+    late = [m for m in bench.shelves[0].got if m.inferred - m.captured > deadline]
+    filtered = [m for m in bench.shelves[0].got if m.frame.pixels.max() == 50]
+    assert bench.feeds[0].unsteady == 300 - len(filtered)
+    if deadline < 0.04 and live:
+        assert len(late) < 9 and len(filtered) == len(late) > 1, "it is tried again, but rarely"
+    else:
+        assert len(filtered) == 300
 
 
 def test_frames_that_change_size_go_through_and_are_told() -> None:

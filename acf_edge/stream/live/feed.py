@@ -58,6 +58,7 @@ class Feed:
         error: what made it fail; None if nothing did.
         frames: frames that went through the engine.
         held: how often the last picture was shown again.
+        unsteady: frames that had no time for the steady filter.
         holding: it is away, and its last picture is shown.
         finished: the engine has done with it; the sinks were told.
         complete: it came to its end by itself.
@@ -82,7 +83,7 @@ class Feed:
         self.size = (0, 0)
         self.outlets: tuple[Outlet, ...] = ()
         self.error: BaseException | None = None
-        self.frames = self.held = self.captured = 0
+        self.frames = self.held = self.captured = self.unsteady = 0
         self.holding = self.finished = self.complete = False
         self.wait, self.infer = Latency(clock), Latency(clock)
         self.inbox: Mailbox[Shot | Packet[Stream]] = Mailbox(1, waits=False)
@@ -251,6 +252,7 @@ class Feed:
             frames=self.frames,
             dropped=self.inbox.dropped,
             held=self.held,
+            unsteady=self.unsteady,
             reconnects=self.source.recoveries if isinstance(self.source, Reconnecting) else 0,
             queue=len(self.inbox),
             reason=self.reason,

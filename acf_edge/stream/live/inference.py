@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
+from acf_edge.engine.protocol import Uint8Image
 from acf_edge.stream.live.feed import Feed, Shot
 from acf_edge.stream.live.hold import HeldPicture, interval, patience
 from acf_edge.stream.live.mailbox import Closed
@@ -14,6 +17,9 @@ from acf_edge.stream.live.pace import Pace, run_engine
 from acf_edge.stream.live.steady import SteadyFilter
 from acf_edge.stream.protocols import Moment
 
+# What the steady filter took is the median of so many times; while it is left out it is
+# believed a little less with every frame, so that the filter is tried again.
+_REMEMBERED, _FORGET = 3, 0.998
 # Everything that can happen rings the bell; this is only a safety net.
 _IDLE = 1.0
 
@@ -105,6 +111,8 @@ class _Track:
         self.due = float("inf")
         self._pace = pace
         self._steady = SteadyFilter(pace.scale) if steady else None
+        self._filtering: deque[float] = deque(maxlen=_REMEMBERED)
+        self._faith = 1.0
         self._limit = limit
         self._clock = clock
         self._last: Moment | None = None
@@ -148,12 +156,9 @@ class _Track:
         rung = pace.choose(start - shot.captured if feed.live else 0.0)
         engine = pace.engines[rung]
         pixels = run_engine(engine, frame.pixels, f"frame {shot.sequence} of '{feed.source.uri}'")
-        height, width = frame.pixels.shape[:2]
         if self._steady is not None:
-            if (width, height) != feed.size or self._outage is not None:
-                self._steady.reset()
-            pixels = self._steady.apply(frame.pixels, pixels, engine.name)
-        feed.size = (width, height)
+            pixels = self._filter(self._steady, shot, pixels, rung)
+        feed.size = (frame.pixels.shape[1], frame.pixels.shape[0])
         done = self._clock()
         enhanced = frame.enhanced(pixels)
         enhanced.pts = self._after(frame.pts, frame.time_base)
@@ -175,6 +180,27 @@ class _Track:
             done - start,
             (self._clock() if feed.live else done) - (shot.captured if feed.live else start),
         )
+
+    def _filter(
+        self, steady: SteadyFilter, shot: Shot, pixels: Uint8Image, rung: int
+    ) -> Uint8Image:
+        """The picture without flicker; as it is where only that can bring it home in time."""
+        feed, pace, low = self.feed, self._pace, shot.frame.pixels
+        if (low.shape[1], low.shape[0]) != feed.size or self._outage is not None:
+            steady.reset()
+        begun = self._clock()
+        # Before the last rung there is a faster engine: that is the governor's to choose.
+        limited = feed.live and pace.limit is not None and rung == len(pace.engines) - 1
+        usual = self._faith * statistics.median(self._filtering) if self._filtering else 0.0
+        if limited and begun - shot.captured + usual > (pace.limit or 0.0):
+            feed.unsteady += 1
+            self._faith *= _FORGET
+            steady.reset()
+            return pixels
+        filtered = steady.apply(low, pixels, pace.engines[rung].name)
+        self._filtering.append(self._clock() - begun)
+        self._faith = 1.0
+        return filtered
 
     def _hold(self) -> bool:
         """Show the last picture again if its source has been silent for long enough."""

@@ -27,6 +27,11 @@ class Pace:
         deadline: how old a frame may be when it is done; None = no limit.
         clock: seconds, monotonic.
 
+    Attributes:
+        engines: as given.
+        scale: theirs.
+        limit: the deadline in seconds; None before :meth:`begin`, and without one.
+
     Raises:
         InputError: no engine, or engines of different scales.
     """
@@ -47,6 +52,7 @@ class Pace:
             )
         self.engines = tuple(engines)
         self.scale = scales[0]
+        self.limit: float | None = None
         self._deadline = deadline
         self._clock = clock
         self._lock = threading.Lock()
@@ -76,6 +82,7 @@ class Pace:
             if self._governor is not None:
                 return
             seconds = None if self._deadline is None else self._deadline.seconds(info.rate)
+            self.limit = seconds
             if seconds is not None:
                 self._board = open_board()
             governor = Governor(seconds, self.names, self._clock, self._board)

@@ -126,6 +126,8 @@ class SourceStats:
         reason: why it is away or failed; empty otherwise.
         latency_ms: stage -> percentiles of late.
         latency_total_ms: stage -> percentiles since the beginning.
+        unsteady: frames on the last rung of the ladder that went without the steady
+            filter, because with it they would have been late.
     """
 
     uri: str
@@ -142,6 +144,7 @@ class SourceStats:
     reason: str
     latency_ms: dict[str, dict[str, float | None]]
     latency_total_ms: dict[str, dict[str, float | None]]
+    unsteady: int = 0
 
 
 @dataclass(frozen=True, slots=True)
