@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import re
 from collections.abc import Iterable
 from functools import lru_cache
@@ -118,20 +120,26 @@ def describe() -> list[tuple[str, str, str]]:
         return [("GStreamer", error.problem, error.remedy)]
     rows = [("GStreamer", version, "")]
     rows.append(_row("read RTSP with low latency", ("rtspsrc", "h264parse"), _DECODERS))
-    rows.append(_row("read CSI cameras", ("nvarguscamerasrc", "nvvidconv"), ()))
+    if platform.machine() == "aarch64" or have("nvarguscamerasrc"):
+        rows.append(_row("read CSI cameras", ("nvarguscamerasrc", "nvvidconv"), ()))
+    else:
+        rows.append(("read CSI cameras", "on a Jetson only", ""))
     try:
         load_rtsp_server()
     except AcfError as error:
         rows.append(("serve RTSP", error.problem, error.remedy))
     else:
         rows.append(_row("serve RTSP", ("rtph264pay", "appsrc"), _ENCODERS))
-    rows.append(_row("show a window", ("appsrc",), _WINDOWS))
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        rows.append(_row("show a window", ("appsrc",), _WINDOWS))
+    else:
+        rows.append(("show a window", "there is no screen here", ""))
     return rows
 
 
 _DECODERS = ("nvv4l2decoder", "nvh264dec", "avdec_h264", "openh264dec")
 _ENCODERS = ("nvv4l2h264enc", "nvh264enc", "x264enc", "openh264enc")
-_WINDOWS = ("nv3dsink", "glimagesink", "xvimagesink", "ximagesink", "waylandsink")
+_WINDOWS = ("nv3dsink", "glimagesink", "ximagesink", "waylandsink")
 
 
 def _row(what: str, all_of: tuple[str, ...], any_of: tuple[str, ...]) -> tuple[str, str, str]:
@@ -141,6 +149,9 @@ def _row(what: str, all_of: tuple[str, ...], any_of: tuple[str, ...]) -> tuple[s
     if not any_of:
         return what, f"with {all_of[0]}", ""
     first = next((element for element in any_of if works(element)), None)
+    if first is None and any(map(have, any_of)):
+        there = [element for element in any_of if have(element)]
+        return what, f"{', '.join(there)}: installed, but does not open", ""
     if first is None:
         advised = {"avdec_h264", "x264enc", "glimagesink"} & set(any_of)
         element = next(iter(advised))
