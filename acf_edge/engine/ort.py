@@ -65,12 +65,12 @@ class OrtEngine:
     ) -> None:
         if threads is not None and not 1 <= threads <= MAX_THREADS:
             raise InputError(f"{threads} threads are out of range.", f"Give 1 to {MAX_THREADS}.")
-        _check_graph(read_graph(model), name)
+        check_graph(read_graph(model), name)
         self._name = name
         self._scale = scale
         self._threads = threads or usable_cores()
         self._traces: tempfile.TemporaryDirectory[str] | None = None
-        options = _options(self._threads, spin)
+        options = session_options(self._threads, spin)
         if profile:
             self._traces = tempfile.TemporaryDirectory(prefix="acf-edge-")
             options.enable_profiling = True
@@ -82,7 +82,7 @@ class OrtEngine:
         except Exception as error:  # its classes derive from Exception alone
             self.close()
             raise InputError(
-                f"ONNX Runtime {onnxruntime.__version__} cannot load {name}: {_one_line(error)}",
+                f"ONNX Runtime {onnxruntime.__version__} cannot load {name}: {one_line(error)}",
                 "Update onnxruntime, or build the bundle again.",
             ) from error
         _check_ends(session, name)
@@ -144,7 +144,7 @@ class OrtEngine:
                     "Give a smaller picture or close other programs.",
                 ) from error
             raise InputError(
-                f"{self._name} cannot enhance a {width}x{height} picture: {_one_line(error)}",
+                f"{self._name} cannot enhance a {width}x{height} picture: {one_line(error)}",
                 "Build the bundle again.",
             ) from error
         image: Uint8Image = result[0]
@@ -181,7 +181,8 @@ def load_ort(bundle: Bundle, threads: int | None, profile: bool, spin: bool) -> 
     )
 
 
-def _options(threads: int, spin: bool) -> Any:
+def session_options(threads: int, spin: bool) -> Any:
+    """How ONNX Runtime runs our models; see :class:`OrtEngine`."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.intra_op_num_threads = threads
@@ -192,7 +193,12 @@ def _options(threads: int, spin: bool) -> Any:
     return options
 
 
-def _check_graph(graph: Graph, name: str) -> None:
+def check_graph(graph: Graph, name: str) -> None:
+    """Refuse a model that this ONNX Runtime cannot run.
+
+    Raises:
+        InputError: weights in another file, operators or a format that are too new.
+    """
     if graph.external:
         raise InputError(
             f"The model of {name} keeps weights in another file, which is refused.",
@@ -219,6 +225,7 @@ def _check_ends(session: Any, name: str) -> None:
         )
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """What ONNX Runtime says, on one line of bounded length."""
     text = " ".join(str(error).split())
     return text if len(text) <= 300 else f"{text[:300]} ..."

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from acf_edge.engine.graph import read_graph
-from acf_edge.engine.ort import INPUT, OUTPUT, PROVIDERS, _check_graph, _one_line, _options
+from acf_edge.engine.ort import INPUT, OUTPUT, PROVIDERS, check_graph, one_line, session_options
 from acf_edge.engine.protocol import Uint8Image
 from acf_edge.engine.tile_model import GIVEN, TileModel
 from acf_edge.errors import InputError
@@ -54,15 +54,15 @@ class TileSession:
     def __init__(self, model: TileModel, name: str, threads: int, spin: bool) -> None:
         self.model = model
         self.name = name
-        _check_graph(read_graph(model.model), name)
+        check_graph(read_graph(model.model), name)
         try:
             self._session: Any = onnxruntime.InferenceSession(
-                model.model, _options(threads, spin), providers=list(PROVIDERS)
+                model.model, session_options(threads, spin), providers=list(PROVIDERS)
             )
         except Exception as error:  # its classes derive from Exception alone
             raise InputError(
                 f"ONNX Runtime {onnxruntime.__version__} cannot load {name} for tiles: "
-                f"{_one_line(error)}",
+                f"{one_line(error)}",
                 "Update onnxruntime, or build the bundle again.",
             ) from error
 
@@ -110,7 +110,7 @@ class TileSession:
         except Exception as error:
             height, width = tile.shape[:2]
             raise InputError(
-                f"{self.name} cannot enhance a tile of {width}x{height}: {_one_line(error)}",
+                f"{self.name} cannot enhance a tile of {width}x{height}: {one_line(error)}",
                 "Give smaller tiles.",
             ) from error
         if not wanted:
