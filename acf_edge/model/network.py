@@ -95,7 +95,20 @@ def residual_tail(config: AcfConfig) -> nn.Conv2d:
 
 def _stem(config: AcfConfig) -> nn.Conv2d:
     """From padded pixels to the grid: space-to-depth and a 3x3 convolution in one."""
-    return nn.Conv2d(3, config.branch, config.fold + 2 * MARGIN, stride=config.fold)
+    return centred_stem(config.branch, config.fold)
+
+
+def centred_stem(width: int, fold: int) -> nn.Conv2d:
+    """A stem whose channels all answer to grey with the same small number above 0.
+
+    Pictures are positive: with the usual bias every other channel would be negative wherever
+    one looks, and dead behind its ReLU before the first step.
+    """
+    stem = nn.Conv2d(3, width, fold + 2 * MARGIN, stride=fold)
+    assert stem.bias is not None
+    with torch.no_grad():
+        stem.bias.copy_(0.05 - 0.45 * stem.weight.sum(dim=(1, 2, 3)))
+    return stem
 
 
 class PlainBranch(nn.Module):
@@ -228,6 +241,11 @@ class AcfNetwork(nn.Module):
         return self.anchor(padded) + self.reconstruction(joined), branches
 
 
+QUIET = 0.1
+"""What the auxiliary heads say is this loud: the corrections are small, and features that have
+to be small, too, are not heard beside those of the structure branch."""
+
+
 class AuxiliaryHeads(nn.Module):
     """One 3x3 convolution per auxiliary task; lives in the trainer, never in a checkpoint."""
 
@@ -246,7 +264,7 @@ class AuxiliaryHeads(nn.Module):
     def forward(self, image: Tensor, branches: tuple[Tensor, ...]) -> Auxiliary:
         """``image`` is the ``(N, 3, H, W)`` input; sides are multiples of the alignment."""
         return Auxiliary(
-            image + depth_to_space(self.artefact(branches[0]), self.fold),
-            image + depth_to_space(self.deblur(branches[1]), self.fold),
+            image + QUIET * depth_to_space(self.artefact(branches[0]), self.fold),
+            image + QUIET * depth_to_space(self.deblur(branches[1]), self.fold),
             depth_to_space(self.gradient(branches[2]), self.factor),
         )
