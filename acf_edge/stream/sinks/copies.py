@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from fractions import Fraction
 
+from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
@@ -42,6 +44,7 @@ class Copies:
         self._container = container
         self._kind = kind
         self._streams: dict[int, Stream] = {}
+        self._filters: dict[int, BitStreamFilterContext] = {}
         self._last: dict[int, int] = {}
         self._waiting: list[Packet[Stream]] = []
         self._begin: Fraction | None = None
@@ -53,6 +56,11 @@ class Copies:
             copy = self._add(stream, name)
             if copy is not None:
                 self._streams[stream.index] = copy
+                if name == "aac" and kind.format in ("mp4", "mov"):
+                    # MPEG-TS and RTSP carry AAC with headers that MP4 must not have. The
+                    # muxer takes them off by itself, but not when it writes fragments.
+                    bare = BitStreamFilterContext("aac_adtstoasc", stream)
+                    self._filters[stream.index] = bare
                 wanted.append(stream)
             elif stream.type == "audio":
                 raise InputError(
@@ -123,8 +131,13 @@ class Copies:
         self._last[index] = dts
         packet = _copy(original)
         packet.pts, packet.dts = pts, dts
-        packet.stream = self._streams[index]
-        self._container.mux(packet)
+        for ready in self._filtered(index, packet):
+            ready.stream = self._streams[index]
+            self._container.mux(ready)
+
+    def _filtered(self, index: int, packet: Packet[Stream]) -> Sequence[Packet[Stream]]:
+        found = self._filters.get(index)
+        return (packet,) if found is None else found.filter(packet)
 
 
 def _copy(packet: Packet[Stream]) -> Packet[Stream]:
