@@ -13,7 +13,7 @@ from acf_edge.foreign.steps import Array, Step, Steps, Value, is_value
 PICTURE = 0
 """The value that is the network's input."""
 COLOURS = 3
-ANCHOR = "anchor"
+ANCHOR = "(anchor)"
 """Module path of the picture that a network adds its result to; no real module is called so."""
 
 

@@ -22,7 +22,7 @@ from acf_edge.foreign.simplify import ANCHOR, PICTURE
 from acf_edge.foreign.steps import Array, Step, Steps
 
 # Paths that mean something else in a graph of ours.
-_TAKEN = ("input", "output", ANCHOR)
+_TAKEN = ("input", "output", "anchor")
 _NAMES = {"Conv": ("weight", "bias"), "ConvTranspose": ("weight", "bias"), "PRelu": ("slope",)}
 
 
@@ -80,9 +80,8 @@ def _padded(parts: GraphParts, minimum: int, multiple: int) -> str:
 
 def _node(parts: GraphParts, step: Step, names: dict[int, str]) -> None:
     module = f"{ROOT}.{step.module}" if step.module in _TAKEN else step.module
-    if step.module == ANCHOR and step.op == "Conv":
-        # Reserved above, so that no layer of the network's own can have it.
-        name = ANCHOR_NODE
+    if step.module == ANCHOR:
+        module, name = "anchor", ANCHOR_NODE
     else:
         name = parts.unique(f"{module}/{step.op}")
     inputs = []
