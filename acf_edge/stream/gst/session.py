@@ -165,8 +165,14 @@ class Session:
         return self._sink.try_pull_sample(round(seconds * _NANO))
 
     def error(self) -> BusError | None:
-        """What went wrong since this was asked last."""
-        # The root of a loss is reported first; what follows from it comes after.
+        """What went wrong since this was asked last.
+
+        Raises:
+            InputError: the stream cannot be decoded here.
+        """
+        # What cannot be linked fails in other ways, too, a moment later.
+        if self._failure is not None:
+            raise self._failure
         return take_error(self._gst, self._bus)
 
     def stop(self) -> None:
