@@ -32,7 +32,7 @@ def spandrel() -> Any:
         MissingExtraError: it, or something that it needs, is not installed.
         InputError: it is installed and does not import.
     """
-    if "spandrel" in sys.modules:
+    if sys.modules.get("spandrel") is not None:
         return sys.modules["spandrel"]
     try:
         with warnings.catch_warnings(), _torchvision():
