@@ -7,6 +7,8 @@
 # run reuses it. Another Python: make test PYTHON=python3.12
 
 PYTHON ?= python3
+# What continuous integration has besides: make test EXTRAS=...,cluster,spandrel,train
+EXTRAS ?= build,demo,test,dev,web
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -32,7 +34,7 @@ $(READY): pyproject.toml constraints.txt
 	$(SAY) "2/3 torch (the large one)"
 	@$(PIP) install -c constraints.txt "$$(grep '^torch==' constraints.txt)"
 	$(SAY) "3/3 acf-edge and what building, the demo and the tests need"
-	@$(PIP) install -c constraints.txt -e '.[build,demo,test,dev]'
+	@$(PIP) install -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 	$(SAY) "set up; the next run starts here"
 
