@@ -83,6 +83,7 @@ def test_pictures_of_the_other_codec_are_not_missed() -> None:
             bench.viewer.offer(encoded(number, codec=JPEG))
             bench.viewer.offer(encoded(number, key=number == 1))
             await bench.run()
+            bench.viewer.answer(number, 0.001)
         assert bench.viewer.sent == 3
         assert bench.viewer.skipped == 0
         sender.cancel()
@@ -118,6 +119,7 @@ def test_after_a_gap_the_next_picture_is_a_key_frame() -> None:
         bench.wire.open.set()
         await bench.run()
         assert bench.viewer.sent == 1
+        bench.viewer.answer(1, 0.001)
         bench.viewer.offer(encoded(7))
         await bench.run()
         assert bench.viewer.sent == 1

@@ -209,3 +209,49 @@ def rig(
         if feed:
             thread.join()
         sink.close()
+
+
+class SlowLink:
+    """A TCP proxy that passes on so many bytes a second from the server, and keeps few.
+
+    Args:
+        port: of the server on this machine.
+        rate: bytes per second towards the client.
+    """
+
+    def __init__(self, port: int, rate: float) -> None:
+        self.rate = rate
+        self._target = port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._server.getsockname()[1])
+        self._ended = threading.Event()
+        self._sockets: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._server.accept()
+                server = socket.socket()
+                # Small, and set before connecting: what is in it is old already.
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+                server.connect(("127.0.0.1", self._target))
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+                self._sockets += [client, server]
+                for pair, slow in (((client, server), False), ((server, client), True)):
+                    threading.Thread(target=self._pump, args=(*pair, slow), daemon=True).start()
+
+    def _pump(self, source: socket.socket, target: socket.socket, slow: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(2048 if slow else 65536):
+                if slow and self._ended.wait(len(data) / self.rate):
+                    break
+                target.sendall(data)
+        for each in (source, target):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._ended.set()
+        for each in (self._server, *self._sockets):
+            each.close()

@@ -9,7 +9,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,6 +78,8 @@ class Site:
         sent: counters.
         held_rung: the engine that a viewer chose; None = the governor chooses.
         source: number of the source that is shown.
+        stats: the stream's statistics as last read.
+        ending, tasks: see :meth:`answering`.
     """
 
     settings: Settings
@@ -91,6 +93,8 @@ class Site:
     sent: Sent = field(default_factory=Sent)
     held_rung: str | None = None
     stats: Mapping[str, Any] = field(default_factory=dict)
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def join(self, watcher: Watcher) -> None:
         """One more watches."""
@@ -103,6 +107,20 @@ class Site:
         """One less."""
         self.watchers.discard(watcher)
         self.demand()
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """While this lasts, the end of the stream ends the block, and nothing else."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.tasks.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self.ending.is_set():
+                raise
+        finally:
+            self.tasks.discard(task)
 
     def demand(self) -> None:
         """Tell the hub which codecs are watched."""
@@ -248,7 +266,7 @@ class PageServer:
             access_log=None,
             logger=_LOG,
             handle_signals=False,
-            shutdown_timeout=1.0,
+            shutdown_timeout=0.5,
         )
         await runner.setup()
         try:
@@ -260,6 +278,9 @@ class PageServer:
                     await asyncio.wait_for(self._stopping.wait(), STATS_SECONDS)
             self.site.tell("ended", {})
             await asyncio.sleep(0.05)
+            self.site.ending.set()
+            for task in list(self.site.tasks):
+                task.cancel()
         finally:
             await runner.cleanup()
 

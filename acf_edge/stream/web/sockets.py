@@ -24,6 +24,7 @@ _UNSENT = 16 << 10
 _LARGEST_MESSAGE = 1024
 _MOST_MESSAGES_PER_SECOND = 400
 _HEARTBEAT_SECONDS = 5.0
+_CLOSE_SECONDS = 0.5
 _BOUNDARY = "acf-frame"
 
 
@@ -48,7 +49,10 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
     """``GET /ws``: moments, statistics and answers; see docs/web.md."""
     site = request.app[SITE]
     answer = web.WebSocketResponse(
-        max_msg_size=_LARGEST_MESSAGE, heartbeat=_HEARTBEAT_SECONDS, compress=False
+        timeout=_CLOSE_SECONDS,
+        heartbeat=_HEARTBEAT_SECONDS,
+        max_msg_size=_LARGEST_MESSAGE,
+        compress=False,
     )
     await answer.prepare(request)
     if len(site.watchers) >= site.settings.viewers:
@@ -64,7 +68,8 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
     site.join(viewer)
     sender = asyncio.create_task(_send(viewer, answer))
     try:
-        await _listen(site, viewer, answer)
+        with site.answering():
+            await _listen(site, viewer, answer)
     finally:
         site.leave(viewer)
         sender.cancel()
@@ -114,9 +119,11 @@ def _obey(site: Site, viewer: Viewer, said: Mapping[str, Any]) -> None:
     elif kind == "ping":
         pong = {"t": "pong", "c": said.get("c"), "now": time.monotonic()}
         viewer.notice("pong", json.dumps(pong))
-    elif kind == "start" and said.get("codec") in CODECS:
-        viewer.start(str(said["codec"]))
-        site.demand()
+    elif kind == "start":
+        codec = said.get("codec")
+        if isinstance(codec, str) and codec in CODECS:
+            viewer.start(codec)
+            site.demand()
     elif kind == "pause":
         number = said.get("n")
         viewer.pause(site.hub.find(number) if isinstance(number, int) else None)
@@ -166,16 +173,21 @@ async def mjpeg(request: web.Request) -> web.StreamResponse:
     site.join(watcher)
     try:
         await answer.write(f"--{_BOUNDARY}\r\n".encode("ascii"))
-        while True:
-            data = await watcher.next()
-            head = f"Content-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-            # The boundary goes with the picture before it: players show it at once.
-            tail = f"\r\n--{_BOUNDARY}\r\n"
-            await answer.write(head.encode("ascii") + data + tail.encode("ascii"))
-            site.sent.moments += 1
-            site.sent.bytes += len(data)
-    except (ConnectionError, asyncio.CancelledError):
-        pass
+        with site.answering():
+            await _send_parts(site, watcher, answer)
+    except ConnectionError:
+        pass  # the viewer went away
     finally:
         site.leave(watcher)
     return answer
+
+
+async def _send_parts(site: Site, watcher: MjpegWatcher, answer: web.StreamResponse) -> None:
+    while True:
+        data = await watcher.next()
+        head = f"Content-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+        # The boundary goes with the picture before it: players show it at once.
+        tail = f"\r\n--{_BOUNDARY}\r\n"
+        await answer.write(head.encode("ascii") + data + tail.encode("ascii"))
+        site.sent.moments += 1
+        site.sent.bytes += len(data)

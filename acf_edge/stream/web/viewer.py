@@ -15,6 +15,7 @@ QUEUE = 2
 """Moments that may wait for a viewer. One more, and it is too slow for them."""
 
 _MOST_IN_FLIGHT = 12
+_FIRST_IN_FLIGHT = 2  # before anything is known of the link
 # Seconds that the oldest unanswered moment may be under way, beyond the bare round
 # trip, before the next one is sent: what a fast link never needs.
 _SLACK = 0.06
@@ -72,6 +73,7 @@ class Viewer:
         self._asked = False
         self._round_trip = _ROUND_TRIP
         self._slow = False
+        self._most = _FIRST_IN_FLIGHT
         self._wake = asyncio.Event()
 
     @property
@@ -134,6 +136,7 @@ class Viewer:
             _, sent, captured = self._in_flight.popleft()
             self._slow = now - sent > self._round_trip + _SLACK
             self._acknowledged(now - captured)
+            self._most = _MOST_IN_FLIGHT
         self._ask_if_useful()
         self._wake.set()
 
@@ -169,4 +172,4 @@ class Viewer:
         if self._slow:  # one at a time: a second one would only wait behind it
             return False
         under_way = self._clock() - self._in_flight[0][1]
-        return len(self._in_flight) < _MOST_IN_FLIGHT and under_way < self._round_trip + _SLACK
+        return len(self._in_flight) < self._most and under_way < self._round_trip + _SLACK
