@@ -24,7 +24,7 @@ from acf_edge.stream.frame import Frame
 from acf_edge.stream.protocols import Moment, SinkFailed, Source, StreamInfo
 from acf_edge.stream.sinks.containers import Container, container_of, drop_torn_end
 from acf_edge.stream.sinks.copies import Copies
-from acf_edge.stream.sinks.encoding import add_stream, choose_encoding
+from acf_edge.stream.sinks.encoding import Wish, add_stream, choose_encoding
 from acf_edge.stream.sinks.fit import letterbox
 from acf_edge.stream.sinks.options import RECORDING_OPTIONS, with_defaults
 from acf_edge.stream.sinks.place import Place
@@ -146,14 +146,16 @@ class _Recording:
         self._held = self._left_out = self._retimed = self._resized = 0
         self._looked = time.monotonic()
         colour = output_colour(info.tags, info.colour, *size)
-        encoding = choose_encoding(
+        wish = Wish(
             place.target.suffix.lower(),
             str(options["encoder"]),
             int(str(options["crf"])),
             str(options["preset"]),
             size,
             info.rate,
+            info.live,
         )
+        encoding = choose_encoding(wish)
         try:
             self._container = av.open(
                 f"file:{place.path}",
@@ -180,8 +182,8 @@ class _Recording:
             self._abandon()
             raise
         self.notes += self._copies.notes
-        if encoding.pixel_format == "yuv444p":
-            self.notes.append("odd size: written as 4:4:4, which some players do not show")
+        if encoding.note:
+            self.notes.append(encoding.note)
         if not info.live and kind.unit == Fraction(1, 1000) and 1000 % info.time_base.denominator:
             self.notes.append(
                 f"'{place.target.suffix}' keeps time in whole milliseconds; .mp4 is exact"

@@ -7,7 +7,7 @@ from typing import Any
 
 from acf_edge.stream.uri_types import Option
 
-ENCODERS = ("auto", "x264", "nvenc")
+ENCODERS = ("auto", "x264", "nvenc", "qsv", "amf")
 
 _OVERWRITE = Option("overwrite", "bool", False, "replace what is there once the new one is whole")
 _HELD = Option(
@@ -21,7 +21,13 @@ _HELD = Option(
 RECORDING_OPTIONS: tuple[Option, ...] = (
     Option("crf", "int", 18, "quality, 0 best to 51", low=0, high=51),
     Option("preset", "text", "veryfast", "x264's trade of time for size"),
-    Option("encoder", "choice", "auto", "what encodes (auto: x264; VP9 for .webm)", ENCODERS),
+    Option(
+        "encoder",
+        "choice",
+        "auto",
+        "auto takes hardware for live sources",
+        ENCODERS,
+    ),
     Option("audio", "bool", True, "copy the audio"),
     _HELD,
     _OVERWRITE,
