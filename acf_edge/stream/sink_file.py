@@ -166,6 +166,23 @@ class FileSink:
         except FFmpegError as error:
             raise self._explain(error) from error
 
+    def begin(self) -> None:
+        """Write the header now: what the container refuses, it refuses here.
+
+        Raises:
+            InputError: it cannot hold these streams; the file cannot be written.
+        """
+        try:
+            self._container.start_encoding()
+        except (FFmpegError, ValueError) as error:
+            if isinstance(error, FFmpegError) and error.errno != errno.EINVAL:
+                raise self._explain(error) from error
+            raise InputError(
+                f"'{self._target.suffix}' cannot hold all of these streams "
+                f"({', '.join(sorted(_codec_name(s) for s in self._container.streams))}).",
+                "Choose .mkv, which holds any audio, or leave it out with --no-audio.",
+            ) from error
+
     def write_coded(self, packet: Packet[Stream]) -> None:
         """Add a picture that an encoder with the same options has coded already.
 

@@ -275,7 +275,9 @@ def missing_end(container: InputContainer, timeline: Timeline) -> Fraction:
     names = set(container.format.name.split(","))
     if timeline.jumps or not container.duration or not names & _EXACT_DURATION:
         return Fraction(0)
-    announced = Fraction((container.start_time or 0) + container.duration, av.time_base)
+    # Matroska counts its duration from zero, the others from their first packet.
+    start = 0 if "matroska" in names else container.start_time or 0
+    announced = Fraction(start + container.duration, av.time_base)
     gap = announced - timeline.end
     return gap if gap > max(_SLACK, announced / 50) else Fraction(0)
 
