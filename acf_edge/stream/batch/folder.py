@@ -286,10 +286,11 @@ class _Journal:
         entry = self._known.get(name)
         if entry is None or (entry.get("key"), entry.get("state")) != (self._key, state):
             return False
-        return output.is_file() and _state(output) == entry.get("result")
+        return output.is_file() and output.stat().st_size == entry.get("bytes")
 
     def add(self, name: str, state: list[int], output: Path) -> None:
-        entry = {"name": name, "key": self._key, "state": state, "result": _state(output)}
+        size = output.stat().st_size
+        entry = {"name": name, "key": self._key, "state": state, "bytes": size}
         # A line that a crash cut off must not swallow this one.
         self._file.write("\n" + json.dumps(entry) + "\n")
         self._file.flush()

@@ -22,19 +22,33 @@ class Stopped(Exception):
     """The join was interrupted; the segments are as they were."""
 
 
-def rehearse(source: SeekableSource, target: Path, shape: FilmShape) -> tuple[list[str], int]:
+def rehearse(
+    source: SeekableSource, path: Path, target: Path, shape: FilmShape
+) -> tuple[list[str], int]:
     """Find out before any work whether ``target`` can hold what will be joined.
+
+    Args:
+        source: gives the streams.
+        path: where a header may be written; removed afterwards.
+        target: names the container, and the file in messages.
+        shape: of the film.
 
     Returns:
         Notes on what it cannot hold, and how many audio streams it will.
 
     Raises:
-        InputError: it cannot hold an audio stream, or frames of that size.
+        InputError: it cannot hold an audio stream, or frames of that size; the
+            disk is full.
     """
-    nowhere = Path("/dev/null")
-    sink = FileSink(nowhere, target, source, shape.size, shape.colour, shape.options)
-    sink.abandon()
-    source.pass_along([])
+    try:
+        sink = FileSink(path, target, source, shape.size, shape.colour, shape.options)
+        try:
+            sink.begin()
+        finally:
+            sink.abandon()
+    finally:
+        source.pass_along([])
+        path.unlink(missing_ok=True)
     return sink.notes, sink.audio_streams
 
 

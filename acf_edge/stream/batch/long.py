@@ -185,10 +185,10 @@ def make_film(
     with Reader(job.source, job.reading, hooks.cancel) as reader:
         source = reader.source
         shape = film_shape(source, job.target, scale, job.options)
-        notes, audio_streams = rehearse(source, job.target, shape)
         expected = source.expected_frames
         height, width = source.first.pixels.shape[:2]
         with WorkFolder(job.target) as work, kept_in(work, hooks):
+            notes, audio_streams = rehearse(source, work.joined, job.target, shape)
             take_up(work, job, hooks, expected)
             before, effort = work.frames, Effort()
             if not whole(work):
