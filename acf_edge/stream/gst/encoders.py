@@ -48,7 +48,7 @@ class Encoding:
 
 def ceiling(size: tuple[int, int], rate: Fraction) -> int:
     """The highest bit rate that pictures of this size are worth, in kbit/s."""
-    return max(500, round(size[0] * size[1] * float(rate) * _CEILING / 1000))
+    return max(2000, round(size[0] * size[1] * float(rate) * _CEILING / 1000))
 
 
 def choose_encoding(
