@@ -42,6 +42,7 @@ _PACKAGES: Final[dict[str, tuple[str, ...]]] = {
 _CORE: Final = {"numpy": "numpy", "onnxruntime": "onnxruntime", "av": "av", "opencv": "cv2",
                 "rich": "rich"}  # fmt: skip
 _PURPOSE: Final = {
+    "train": "TensorBoard logs of a training",
     "build": "train, prune, quantize, export, build bundles",
     "demo": "the demo",
     "tensorrt": "TensorRT libraries",
@@ -107,7 +108,7 @@ class Examination:
 
 def examine() -> Examination:
     """Look at this machine. It never raises: what breaks is what it reports."""
-    features = [_core_packages(), _default_engine(), _video_encoder()]
+    features = [_core_packages(), _default_engine(), _video_encoder(), *_media()]
     return Examination(
         version=acf_edge.__version__,
         machine=describe_machine(),
@@ -184,6 +185,19 @@ def _video_encoder() -> Feature:
         return Feature(
             name, False, True, detail, "pip install --force-reinstall --only-binary av av"
         )
+
+
+def _media() -> list[Feature]:
+    """What GStreamer and the codecs of a GPU can do here."""
+    try:
+        from acf_edge.stream import hardware
+        from acf_edge.stream.gst import elements
+
+        rows = [*elements.describe(), *hardware.describe()]
+    except Exception as error:
+        rows = [("cameras and hardware codecs", _one_line(error), _REINSTALL)]
+    # Where nothing can be installed that would help, nothing is missing.
+    return [Feature(what, not remedy, False, state, remedy) for what, state, remedy in rows]
 
 
 def _extras() -> list[Feature]:

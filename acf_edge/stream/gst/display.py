@@ -126,6 +126,11 @@ class DisplaySink:
         """Of a file, every picture, when it is due."""
         return True
 
+    @property
+    def newest(self) -> bool:
+        """Of a camera, the newest picture: a window keeps none."""
+        return True
+
     def open(self, info: StreamInfo, size: tuple[int, int], source: Source) -> None:
         """Open the window.
 

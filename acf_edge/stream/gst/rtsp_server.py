@@ -85,6 +85,11 @@ class RtspServerSink:
         return True
 
     @property
+    def newest(self) -> bool:
+        """Of a camera, the newest picture: viewers want now, not then."""
+        return True
+
+    @property
     def address(self) -> str:
         """What a player on this machine opens; without user name and password."""
         host = "127.0.0.1" if self._place.host in ("0.0.0.0", "::") else self._place.host
