@@ -19,7 +19,7 @@ from acf_edge.resources import default_bundle
 from acf_edge.stream.batch.dispatch import Answer, Dispatcher, Member
 from acf_edge.stream.batch.index import index_of
 from acf_edge.stream.batch.long import Effort, Hooks, LongJob, Site, make_film
-from acf_edge.stream.batch.manifest import versions
+from acf_edge.stream.batch.manifest import Fingerprint, versions
 from acf_edge.stream.batch.task import Hello, Setup, Task
 from acf_edge.stream.batch.worker import Worker
 from acf_edge.stream.fields import OFF
@@ -59,26 +59,13 @@ def enhance_on_cluster(
             :func:`acf_edge.stream.enhance_file`.
     """
     ray = _import_ray()
-    if not isinstance(bundle, Bundle):
-        bundle = open_bundle(default_bundle() if bundle is None else bundle)
-    passport = bundle.passport
-    files = {name: bundle.read(name) for name in passport.files}
-    files[PASSPORT_FILE] = passport.dumps()
+    opened = bundle
+    if not isinstance(opened, Bundle):
+        opened = open_bundle(default_bundle() if opened is None else opened)
+    engine = opened
 
     def fill(site: Site) -> Effort:
-        manifest = job.manifest()
-        setup = Setup(
-            path=str(job.source.resolve()),
-            print_=manifest.input,
-            reading=job.reading,
-            job=site.work.job,
-            shape=site.shape,
-            look=site.reader.source.look,
-            segment_frames=job.segment_frames,
-            versions=versions(),
-            bundle=files,
-            share=share,
-        )
+        setup = setup_for(job, site, engine, share)
         # Fields are rebuilt from those around them: packets do not tell the frames.
         packets_tell = job.reading.deinterlace == OFF
         index = index_of(job.source) if packets_tell else None
@@ -92,7 +79,28 @@ def enhance_on_cluster(
         busy = StageSeconds(*dispatcher.busy)
         return Effort(busy, len(dispatcher.members), dispatcher.rerun)
 
-    return make_film(job, passport.name, passport.scale, hooks, fill)
+    return make_film(job, engine.passport.name, engine.passport.scale, hooks, fill)
+
+
+def setup_for(job: LongJob, site: Site, bundle: Bundle, share: bool) -> Setup:
+    """What every machine must know of a film; see :func:`enhance_on_cluster`.
+
+    Raises:
+        InputError: the source or the bundle cannot be read.
+    """
+    files = {name: bundle.read(name) for name in bundle.passport.files}
+    return Setup(
+        path=str(job.source.resolve()),
+        print_=Fingerprint.of(job.source),
+        reading=job.reading,
+        job=site.work.job,
+        shape=site.shape,
+        look=site.reader.source.look,
+        segment_frames=job.segment_frames,
+        versions=versions(),
+        bundle={**files, PASSPORT_FILE: bundle.passport.dumps()},
+        share=share,
+    )
 
 
 def _import_ray() -> ModuleType:
