@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from acf_edge.stream.web.settings import Settings, is_address
+from acf_edge.stream.web.settings import Settings, is_address, is_loopback
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -23,9 +23,9 @@ POLICY = (
 )
 _HEADERS = {
     "Content-Security-Policy": POLICY,
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
+    # With "no-referrer", a form's POST would come with "Origin: null".
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
@@ -79,6 +79,8 @@ class Guard:
         """Signal handler: what every answer carries."""
         for name, value in _HEADERS.items():
             response.headers[name] = value
+        if request.secure or is_loopback(_host_name(request.host)):  # elsewhere it is ignored
+            response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
         response.headers.setdefault("Cache-Control", "no-store")
 
     def set_cookie(self, request: web.Request, response: web.StreamResponse) -> None:
