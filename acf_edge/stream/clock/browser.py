@@ -84,7 +84,7 @@ class BrowserReader:
 
     how = "served to a headless Chromium, read from its canvas"
 
-    def __init__(self, port: int, selector: str = "canvas") -> None:
+    def __init__(self, port: int, selector: str = "#after") -> None:
         if importlib.util.find_spec("playwright") is None:
             raise MissingExtraError("Reading the clock in a browser", "playwright", "test")
         browser = find_browser()

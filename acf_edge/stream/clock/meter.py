@@ -30,8 +30,9 @@ _PATIENCE = 60.0
 _POLL = 0.05
 # The first pictures wait for what is loaded on demand.
 _WARM_UP = 1.0
-# After the last picture that counts, so that it can arrive.
-_DRAIN = 1.0
+# After the last picture that counts, so that it can arrive: this, and as long as the
+# slowest took so far.
+_DRAIN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ def _run(run: StreamRun, reader: Reader, seconds: float) -> tuple[RunStats, RunS
         before, begin = run.stats(), now()
         wait(seconds if working else 0.0)
         after, end = run.stats(), now()
-        wait(_DRAIN if working else 0.0)
+        wait(_DRAIN + reader.sightings.slowest if working else 0.0)
     finally:
         cancel.set()
         thread.join()

@@ -147,10 +147,13 @@ class FileReader(_ThreadReader):
             time.sleep(_RETRY)
         while not self._over.is_set():
             # At the end of the file FFmpeg waits for more; the time limit lets us look up.
+            # If it could seek it would look for the end first, to learn the duration.
+            follow = {"follow": "1", "seekable": "0", "fflags": "nobuffer"}
             with av.open(
                 f"file:{self._path}",
-                options={"follow": "1", "fflags": "nobuffer", "probesize": "32768"},
-                timeout=(10.0, 2.0),
+                format="mpegts",
+                options={**follow, "probesize": "32768", "analyzeduration": "200000"},
+                timeout=(10.0, 0.5),
             ) as container:
                 self._decode(container)
 

@@ -52,6 +52,12 @@ class Sightings:
         """Wait for the first picture; False if none came."""
         return self._first.wait(seconds)
 
+    @property
+    def slowest(self) -> float:
+        """Seconds that the slowest picture took; 0 where there is none."""
+        with self._lock:
+            return max((each.milliseconds / 1000 for each in self._list), default=0.0)
+
     def between(self, begin: int, end: int) -> tuple[list[Sighting], int]:
         """Those painted within a span of time, and how many unreadable ones were seen in it."""
         with self._lock:
