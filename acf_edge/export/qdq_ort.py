@@ -26,6 +26,7 @@ from onnx import helper, numpy_helper
 from acf_edge.compress.calibrate import NARROWEST
 from acf_edge.compress.scales import Range, ScaleStore
 from acf_edge.errors import InputError
+from acf_edge.export.even import Evening, find_evenings, whole_range
 from acf_edge.export.model import CODES, FOLDED, NORMALISED, PIXELS
 from acf_edge.export.plan import MOVING_OPS, Plan, is_core, make_plan
 
@@ -71,11 +72,18 @@ def write_qdq(model: onnx.ModelProto, store: ScaleStore, fit_pairs: bool = True)
             f"The scale store lacks the range of '{lacking[0]}'.",
             "It belongs to another network: calibrate again.",
         )
-    ranges = _settle(model, plan, {name: store.ranges[name] for name in plan.values})
-    return _Writer(model, plan, ranges, fit_pairs).write()
+    measured = {name: store.ranges[name] for name in plan.values}
+    evenings = find_evenings(model, measured)
+    ranges = _settle(model, plan, evenings, measured)
+    return _Writer(model, plan, evenings, ranges, fit_pairs).write()
 
 
-def _settle(model: onnx.ModelProto, plan: Plan, ranges: dict[str, Range]) -> dict[str, Range]:
+def _settle(
+    model: onnx.ModelProto,
+    plan: Plan,
+    evenings: Mapping[str, Evening],
+    ranges: dict[str, Range],
+) -> dict[str, Range]:
     """Fixed ranges for pictures and votes, shared ones across data movement."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
@@ -97,7 +105,12 @@ def _settle(model: onnx.ModelProto, plan: Plan, ranges: dict[str, Range]) -> dic
     while before != ranges:
         before = dict(ranges)
         for node in model.graph.node:
-            if node.op_type in MOVING_OPS and is_core(node.name):
+            if node.op_type not in MOVING_OPS or not is_core(node.name):
+                continue
+            if node.output[0] in evenings:
+                parts = [ranges.get(name, _UNIT) for name in node.input]
+                ranges[node.output[0]] = whole_range(parts, evenings[node.output[0]])
+            else:
                 group = [plan.relu_of.get(n, n) for n in (*node.input, *node.output)]
                 group = [name for name in group if name in ranges]
                 if not group:
@@ -176,9 +189,15 @@ class _Writer:
     """One pass over the nodes; everything that is written lands in ``nodes``."""
 
     def __init__(
-        self, model: onnx.ModelProto, plan: Plan, ranges: Mapping[str, Range], fit_pairs: bool
+        self,
+        model: onnx.ModelProto,
+        plan: Plan,
+        evenings: Mapping[str, Evening],
+        ranges: Mapping[str, Range],
+        fit_pairs: bool,
     ) -> None:
         self.model = model
+        self.evenings = evenings
         self.ranges = ranges
         self.fit_pairs = fit_pairs
         self.relu_of = plan.relu_of
@@ -231,6 +250,8 @@ class _Writer:
         copy = self._copy(node)
         if node.op_type == "Conv":
             self._weights(copy)
+        elif node.output[0] in self.evenings:
+            self._parts(copy, self.evenings[node.output[0]])
         elif node.op_type in ("Add", "Mul"):
             value = self.relu_of.get(node.output[0], node.output[0])
             if value in self.ranges or value == FOLDED:
@@ -242,6 +263,19 @@ class _Writer:
                 copy.output[index] = f"{value}:float"
                 self._quantize(f"{value}:float", f"{value}:codes", self.ranges[value])
                 self._dequantize(f"{value}:codes", value, self.ranges[value])
+
+    def _parts(self, node: onnx.NodeProto, evening: Evening) -> None:
+        """Read the codes of a concatenation's parts with scales that make them alike."""
+        for index, (name, factor) in enumerate(zip(node.input, evening.factors, strict=True)):
+            codes, span = (PIXELS, _UNIT) if name == NORMALISED else (f"{name}:codes", None)
+            scale, zero = activation_scale(span or self.ranges[name])
+            read = f"{node.name}:part{index}"
+            inputs = [codes, self._constant(f"{read}:scale", np.float32(scale / factor))]
+            inputs.append(self._constant(f"{read}:zero", zero))
+            self._insert_before(
+                helper.make_node("DequantizeLinear", inputs, [read], name=f"{read}:dequantize")
+            )
+            node.input[index] = read
 
     def _operands(self, node: onnx.NodeProto) -> None:
         """Constants of a sum or a product as integers, too."""
@@ -269,9 +303,10 @@ class _Writer:
         if len(node.input) > 2:
             # A channel of tiny weights must leave its bias room in 32 bits.
             least = np.abs(self.constants[node.input[2]].astype(np.float64)) / (step * _BIAS_ROOM)
-        codes, scale = quantize_weight(
-            self.constants[weight], node.name == ANCHOR, self.fit_pairs, least
-        )
+        values = self.constants[weight]
+        if source in self.evenings:
+            values = values * self.evenings[source].columns[:, None, None]
+        codes, scale = quantize_weight(values, node.name == ANCHOR, self.fit_pairs, least)
         weight_scale = self._constant(f"{weight}:scale", scale)
         zero = self._constant(f"{weight}:zero", np.zeros(len(scale), np.int8))
         inputs = [self._constant(f"{weight}:codes", codes), weight_scale, zero]
