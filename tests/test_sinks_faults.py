@@ -19,6 +19,7 @@ import av
 import numpy as np
 import pytest
 from sink_tools import FilmSource, SilentSource, carry, info, moment, place_uri
+from sync_tools import flash_and_beep, write_flash_and_beep
 from video_clips import numbered_picture, read_clip, write_clip
 
 from acf_edge.stream.protocols import SinkFailed
@@ -259,6 +260,26 @@ def test_sigkill_leaves_a_file_that_plays(tmp_path: Path, suffix: str) -> None:
     assert numbers == [i % 256 for i in range(len(numbers))]
     # A second and a half of 25 pictures: what is flushed at once, and what the encoder holds.
     assert len(numbers) >= 150 - 38
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".ts"])
+def test_what_a_crash_leaves_is_in_sync(tmp_path: Path, suffix: str) -> None:
+    """Only the encoder holds something back: a copy of the file is what a crash leaves."""
+    source, target = tmp_path / "in.mp4", tmp_path / f"out{suffix}"
+    crashed = tmp_path / f"crashed{suffix}"
+    write_flash_and_beep(source, "aac", seconds=4.0)
+    seen = 0
+
+    def copy_late(pixels: np.ndarray) -> np.ndarray:
+        nonlocal seen
+        seen += 1
+        if seen == 80:
+            shutil.copy(target, crashed)
+        return pixels
+
+    carry(FilmSource(source), RecordingSink(place_uri(target)), change=copy_late)
+    drifts = [flash - beep for flash, beep in map(flash_and_beep, (source, target, crashed))]
+    assert max(drifts) - min(drifts) <= 0.020
 
 
 @pytest.mark.parametrize("suffix", KINDS)
