@@ -130,6 +130,10 @@ def span(scale: int = 2, width: int = 8, norm: bool = False) -> nn.Module:
     )
     as_after_training(network)
     with torch.no_grad():
+        if norm:
+            # It multiplies pictures by 255 first, and training makes up for that.
+            for layer in (network.conv_1.sk, network.conv_1.conv[2]):  # type: ignore[union-attr,index]
+                layer.weight.mul_(0.01)
         tail = network.upsampler[0]  # type: ignore[index]
         tail.weight.mul_(0.2)
         tail.bias.copy_(torch.full_like(tail.bias, 0.5))
