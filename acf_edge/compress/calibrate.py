@@ -8,7 +8,7 @@ clipping together is smallest (``mse``), where a share of the values lies inside
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ BINS = 4096
 LEVELS = 255
 NARROWEST = 1e-6
 """Range of an activation that never speaks."""
+AT_ONCE = 256
+"""Activations that are held at a time; deeper networks than ours run more than once for all."""
 METHODS = ("mse", "percentile", "max")
 
 
@@ -145,5 +147,7 @@ def _session_with_outputs(
 
 def _run(
     session: onnxruntime.InferenceSession, values: Sequence[str], picture: Uint8Image
-) -> list[npt.NDArray[Any]]:
-    return session.run(list(values), {session.get_inputs()[0].name: picture[None]})  # type: ignore[no-any-return]
+) -> Iterator[npt.NDArray[Any]]:
+    for start in range(0, len(values), AT_ONCE):
+        names = list(values[start : start + AT_ONCE])
+        yield from session.run(names, {session.get_inputs()[0].name: picture[None]})
