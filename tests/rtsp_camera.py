@@ -1,6 +1,6 @@
 """A network camera to test against; a program of its own, so that it can be killed or hung.
 
-Run with an interpreter that has GStreamer's bindings: ``python3 rtsp_camera.py PORT [USER:PASSWORD]``.
+Run with an interpreter that has GStreamer's bindings: ``rtsp_camera.py PORT [USER:PASSWORD]``.
 Serves ``rtsp://127.0.0.1:PORT/live`` (320x240, 25 frames/s, H.264 and G.711). Prints "ready".
 """
 

@@ -61,6 +61,8 @@ class PictureReader:
         one_size: scale pictures of another size to that of the first; otherwise
             they keep their own.
         rebuilt: interlaced pictures were rebuilt from their fields before.
+        turned: pictures may say how they are to be turned. Looking for that keeps the
+            first decoded picture alive until the garbage is collected.
 
     Attributes:
         tags: colour tags of the first picture as the decoder gave them.
@@ -75,6 +77,7 @@ class PictureReader:
         *,
         one_size: bool,
         rebuilt: bool = False,
+        turned: bool = True,
     ) -> None:
         self.tags = Colour()
         self.orientation: Orientation = UPRIGHT
@@ -83,6 +86,7 @@ class PictureReader:
         self._report = report
         self._one_size = one_size
         self._rebuilt = rebuilt
+        self._turned = turned
         self._reformatter = VideoReformatter()
         self._coded: tuple[int, int] | None = None
         self._last_pts: int | None = None
@@ -93,7 +97,8 @@ class PictureReader:
         if self._coded is None:
             self._coded = (raw.width, raw.height)
             self.tags = tags_of(raw, context)
-            self.orientation = self._find_orientation(raw)
+            if self._turned:
+                self.orientation = self._find_orientation(raw)
             self._note_format(raw)
         size = None
         if (raw.width, raw.height) != self._coded:

@@ -71,7 +71,7 @@ def options_of(uri: Uri) -> dict[str, str]:
             "allowed_media_types": "video+audio" if given["audio"] else "video",
         }
     if given["live"] == "on":
-        return {"analyzeduration": "500000"}
+        return {"analyzeduration": "500000", "fpsprobesize": "0"}
     # Something with an end goes on where the connection broke.
     return {"reconnect": "1", "reconnect_delay_max": "2"}
 

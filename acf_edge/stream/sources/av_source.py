@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 
 import av
@@ -15,10 +14,9 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from acf_edge.errors import InputError
-from acf_edge.stream.fields import OFF, REBUILT, Deinterlacer
+from acf_edge.stream.fields import OFF, Deinterlacer
 from acf_edge.stream.frame import Frame
 from acf_edge.stream.pictures import PictureReader, SourceReport
 from acf_edge.stream.protocols import SourceLost, StreamInfo
@@ -31,10 +29,10 @@ from acf_edge.stream.sources.av_options import (
     open_timeout,
     options_of,
 )
+from acf_edge.stream.sources.connection import Connection, rate_of
 from acf_edge.stream.sources.door import Door, Shut
 from acf_edge.stream.sources.pacer import Pacer
 from acf_edge.stream.sources.shelf import Shelf
-from acf_edge.stream.timeline import Timeline
 from acf_edge.stream.uri_types import Uri
 
 # Containers without a clock of their own: FFmpeg counts frames at 25 a second.
@@ -42,33 +40,6 @@ _CLOCKLESS = frozenset({"mpjpeg", "mjpeg", "h264", "hevc", "jpeg_pipe", "image2p
 # A camera may send a whole picture only every ten seconds.
 _LONGEST_BLIND = 20.0
 _POLL = 0.002
-_FASTEST = 480
-
-
-@dataclass(repr=False)
-class _Connection:
-    """What belongs to one opening of the stream.
-
-    It has no ``repr``: that of a container is its address with the password.
-    """
-
-    container: InputContainer
-    video: VideoStream
-    streams: list[Stream]
-    time_base: Fraction
-    rate: Fraction
-    pictures: PictureReader
-    report: SourceReport
-    deinterlacer: Deinterlacer
-    live: bool
-    clockless: bool
-    door: Door
-    timeline: Timeline = field(default_factory=Timeline)
-    begun: float = field(default_factory=time.monotonic)
-
-    def demux(self) -> Iterator[Packet[Stream]]:
-        """Packets of the streams that are used."""
-        return self.container.demux(*self.streams)
 
 
 class AvSource:
@@ -93,7 +64,7 @@ class AvSource:
             self._live = True
         elif uri.options["live"] != "auto":
             self._live = uri.options["live"] == "on"
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._closing = threading.Event()
         self._ahead: list[Frame | Packet[Stream]] = []
         self._shelf = Shelf()
@@ -137,14 +108,16 @@ class AvSource:
         self.close()
         raise InputError(f"'{self.uri}' holds no picture that can be decoded.", "Is it whole?")
 
-    def _connect(self) -> _Connection:
+    def _connect(self) -> Connection:
         uri = self._uri
         try:
             container = av.open(
                 address_of(uri),
                 "r",
                 format=format_of(uri),
-                options=self._options,
+                # Not "options": those are forced on the decoder, too, which then takes the
+                # size that was asked for to be the one that the camera sends.
+                container_options=self._options,
                 metadata_errors="ignore",
                 timeout=(open_timeout(self._timeout), self._timeout),
             )
@@ -156,7 +129,7 @@ class AvSource:
             container.close()
             raise
 
-    def _prepare(self, container: InputContainer) -> _Connection:
+    def _prepare(self, container: InputContainer) -> Connection:
         uri = self._uri
         videos = [
             stream
@@ -181,9 +154,10 @@ class AvSource:
             video.thread_type = "AUTO"
         sound = list(container.streams.audio) if uri.options.get("audio") else []
         self._shelf.fill(sound)
-        time_base = video.time_base or Fraction(1, 90000)
-        report, rate = SourceReport(), _rate(video)
-        connection = _Connection(
+        clockless = self._live and bool(names & _CLOCKLESS)
+        time_base = (None if clockless else video.time_base) or Fraction(1, 90000)
+        report, rate = SourceReport(), rate_of(video)
+        connection = Connection(
             container=container,
             video=video,
             streams=[video, *sound],
@@ -195,11 +169,12 @@ class AvSource:
                 report,
                 one_size=not self._live,
                 rebuilt=uri.options["deinterlace"] != OFF,
+                turned=uri.scheme != "v4l2",
             ),
             report=report,
             deinterlacer=Deinterlacer(uri.options["deinterlace"]),
             live=self._live,
-            clockless=self._live and bool(names & _CLOCKLESS),
+            clockless=clockless,
             door=Door(self._release),
         )
         report.notes += camera_notes(uri, video.width, video.height, rate)
@@ -208,10 +183,10 @@ class AvSource:
     def _release(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._notes = _notes(connection)
-            connection.container.close()
+            self._notes = connection.notes()
+            connection.hang_up()
 
-    def _info(self, connection: _Connection, first: Frame) -> StreamInfo:
+    def _info(self, connection: Connection, first: Frame) -> StreamInfo:
         height, width = first.pixels.shape[:2]
         aspect = connection.video.sample_aspect_ratio
         if not aspect or aspect <= 0 or aspect == 1:
@@ -228,7 +203,7 @@ class AvSource:
             colour=first.colour,
             aspect=aspect,
             live=connection.live,
-            notes=tuple(_notes(connection)),
+            notes=tuple(connection.notes()),
         )
 
     def items(self) -> Iterator[Frame | Packet[Stream]]:
@@ -258,38 +233,26 @@ class AvSource:
             return
 
     def _all(
-        self, ahead: list[Frame | Packet[Stream]], connection: _Connection
+        self, ahead: list[Frame | Packet[Stream]], connection: Connection
     ) -> Iterator[Frame | Packet[Stream]]:
         yield from ahead
         ahead.clear()
         yield from self._read(connection)
 
-    def _read(self, connection: _Connection) -> Iterator[Frame | Packet[Stream]]:
+    def _read(self, connection: Connection) -> Iterator[Frame | Packet[Stream]]:
         door = connection.door
-        with door.inside():
-            packets = connection.demux()
-            video = connection.video.index
         heard = seen = time.monotonic()
         while True:
             asked = time.monotonic()
             try:
                 with door.inside():
-                    packet = next(packets, None)
-                    whole = packet is not None and (packet.size > 0 or packet.dts is not None)
-                    if packet is not None and whole:
-                        connection.timeline.mend(packet)
-                    pictures = (
-                        self._decode(connection, packet)
-                        if packet is not None and packet.stream_index == video
-                        else []
-                    )
+                    pictures, packet, ended = self._step(connection)
             except NothingYet:
                 # A camera without a picture for us; the generator has ended with that.
+                connection.packets = None
                 if time.monotonic() - heard > self._timeout:
                     raise SourceLost(f"no picture for {self._timeout:g} s") from None
                 door.wait(_POLL)
-                with door.inside():
-                    packets = connection.demux()
                 continue
             except (FFmpegError, OSError) as error:
                 lost = explain(error, self._uri, "nothing came", reading=True)
@@ -303,30 +266,47 @@ class AvSource:
                 seen = time.monotonic()
             elif connection.live and heard - seen > _LONGEST_BLIND:
                 raise SourceLost(f"no picture could be decoded for {_LONGEST_BLIND:g} s")
-            if packet is None or not whole:
+            if packet is not None:
+                yield packet
+            if ended:
                 if connection.live:
                     raise SourceLost("it ended")
-                if packet is None:
-                    self._check_end(connection)
-                    return
-            elif packet.stream_index != video:
-                yield packet
+                self._check_end(connection)
+                return
 
-    def _check_end(self, connection: _Connection) -> None:
+    def _step(self, connection: Connection) -> tuple[list[Frame], Packet[Stream] | None, bool]:
+        """One packet's pictures, or the packet if it is sound, and whether it is the end.
+
+        Called behind the door. No packet with a picture may leave it (see ``hang_up``).
+        """
+        packet = connection.next_packet()
+        if packet is None:
+            return [], None, True
+        data = packet.size > 0 or packet.dts is not None
+        if data:
+            connection.timeline.mend(packet)
+        elif connection.live:
+            return [], None, True
+        # A packet without data knows its stream by this reference only.
+        if packet.stream.index == connection.video.index:
+            return self._decode(connection, packet), None, False
+        return [], packet if data else None, False
+
+    def _check_end(self, connection: Connection) -> None:
         with connection.door.inside():
             missing = missing_end(connection.container, connection.timeline)
         if missing:
             what = f"it ends {float(missing):.1f} s before its announced end"
             raise self._broken(connection, what)
 
-    def _broken(self, connection: _Connection, how: str) -> InputError:
+    def _broken(self, connection: Connection, how: str) -> InputError:
         frames = connection.report.frames
         return InputError(
             f"'{self.uri}' broke off: {frames} frames were readable, then: {how}.",
             "Give a longer ?timeout=, or fetch the file first.",
         )
 
-    def _decode(self, connection: _Connection, packet: Packet[Stream]) -> list[Frame]:
+    def _decode(self, connection: Connection, packet: Packet[Stream]) -> list[Frame]:
         """The pictures that a packet brings; called behind the door."""
         context = connection.video.codec_context
         try:
@@ -355,7 +335,7 @@ class AvSource:
     def notes(self) -> list[str]:
         """What is special about it, in words."""
         connection = self._connection
-        return list(self._notes) if connection is None else _notes(connection)
+        return list(self._notes) if connection is None else connection.notes()
 
     def close(self) -> None:
         """Hang up. From another thread it ends :meth:`items` within the time-out."""
@@ -363,27 +343,3 @@ class AvSource:
         connection = self._connection
         if connection is not None:
             connection.door.shut()
-
-
-def _notes(connection: _Connection) -> list[str]:
-    report, notes = connection.report, list(connection.report.notes)
-    if connection.deinterlacer.used:
-        notes.append(REBUILT)
-    if connection.timeline.jumps:
-        notes.append(f"its clock leapt ({connection.timeline.jumps}x); the leaps were taken out")
-    for count, what in (
-        (report.corrupt, "marked as damaged by the decoder"),
-        (report.skipped, "not decodable"),
-        (report.resized, "of another size than the first"),
-    ):
-        if count:
-            notes.append(f"{count} {'frame' if count == 1 else 'frames'} {what}")
-    return notes
-
-
-def _rate(video: VideoStream) -> Fraction:
-    for rate in (video.average_rate, video.guessed_rate, video.codec_context.framerate):
-        # Unread streams report the ticks of their clock.
-        if rate and 0 < rate <= _FASTEST:
-            return Fraction(rate)
-    return Fraction(25)
