@@ -215,6 +215,17 @@ def test_sound_without_a_place_is_refused_before_anything_is_written(tmp_path: P
     assert read_clip(target).audio == []
 
 
+def test_a_camera_is_recorded_without_sound_that_has_no_place(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.mp4", tmp_path / "out.webm"
+    write_clip(source, _numbered(5), audio=["aac"])
+    camera = FilmSource(source)
+    camera.live = True
+    notes = carry(camera, RecordingSink(place_uri(target)), live=True)
+    assert any("(audio, aac) was left out" in note for note in notes)
+    after = read_clip(target)
+    assert after.audio == [] and len(after.numbers) == 5
+
+
 def test_the_name_stands_while_it_is_written(tmp_path: Path) -> None:
     path = tmp_path / "new" / "out.mp4"
     sink = RecordingSink(place_uri(path))

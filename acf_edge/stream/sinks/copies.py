@@ -34,7 +34,8 @@ class Copies:
         notes: streams that were left out, in words.
 
     Raises:
-        InputError: the container cannot hold an audio stream of the source.
+        InputError: the container cannot hold an audio stream of a file. A live source goes on
+            without it.
     """
 
     def __init__(
@@ -62,7 +63,8 @@ class Copies:
                     bare = BitStreamFilterContext("aac_adtstoasc", stream)
                     self._filters[stream.index] = bare
                 wanted.append(stream)
-            elif stream.type == "audio":
+            elif stream.type == "audio" and not source.live:
+                # A file can be recorded again another way; a camera shows this once.
                 raise InputError(
                     f"'{suffix}' cannot hold the audio ({name}) of '{source.uri}'.",
                     "Choose .mkv, which holds any audio, or leave it out with '?audio=0'.",
