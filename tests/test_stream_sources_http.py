@@ -19,6 +19,7 @@ from http_camera import HttpCamera, http_camera, mjpeg
 from video_clips import Tags, numbered_picture, read_number, smooth_picture, write_clip
 
 from acf_edge.errors import InputError
+from acf_edge.stream import hardware
 from acf_edge.stream.frame import Frame
 from acf_edge.stream.protocols import Source, SourceLost
 from acf_edge.stream.uri import open_source
@@ -88,6 +89,22 @@ def test_the_last_pictures_of_a_film_are_not_forgotten(tmp_path: Path, camera: H
     source = open_source(camera.add(tmp_path / "b.mkv"))
     source.open()
     assert numbers(source) == list(range(30))
+    source.close()
+
+
+@pytest.mark.parametrize("device", ["cuda", "drm"])
+def test_hardware_that_fails_leaves_it_to_software(
+    tmp_path: Path, camera: HttpCamera, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    """On a machine where it works, it does; either way the pictures are the same."""
+    monkeypatch.setattr(
+        hardware, "best_decoder", lambda codec: hardware.Decoder(codec, device, "taken for good")
+    )
+    clip = tmp_path / "a.mkv"
+    write_clip(clip, [numbered_picture(144, 256, i) for i in range(5)])
+    source = open_source(camera.add(clip))
+    source.open()
+    assert numbers(source) == list(range(5))
     source.close()
 
 

@@ -54,7 +54,8 @@ _REALTIME = Option("realtime", "bool", False, "pace it like a camera; late frame
 _TRANSPORT = Option(
     "transport", "choice", "tcp", "how the packets travel", ("tcp", "udp", "udp_multicast", "http")
 )
-_RTSP = (_TRANSPORT, _TIMEOUT, _LATENCY, _AUDIO, _DEINTERLACE, _BACKEND)
+_DECODER = Option("decoder", "choice", "auto", "auto: NVDEC where it works", ("auto", "software"))
+_RTSP = (_TRANSPORT, _TIMEOUT, _LATENCY, _AUDIO, _DEINTERLACE, _DECODER, _BACKEND)
 _HTTP = (
     _TIMEOUT,
     Option(
@@ -62,6 +63,7 @@ _HTTP = (
     ),
     _AUDIO,
     _DEINTERLACE,
+    _DECODER,
 )
 
 SOURCES: tuple[Scheme, ...] = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from fractions import Fraction
 
+from av.codec.hwaccel import HWAccel
 from av.error import (
     EOFError as EndOfStream,
 )
@@ -51,6 +52,19 @@ def address_of(uri: Uri) -> str:
 def format_of(uri: Uri) -> str | None:
     """FFmpeg's name of the demuxer; None = it finds out."""
     return "v4l2" if uri.scheme == "v4l2" else None
+
+
+def accelerator_of(uri: Uri) -> HWAccel | None:
+    """The hardware that decodes; None = software does.
+
+    Which codec will come nobody knows yet. Hardware that was seen to decode H.264 is
+    asked for every stream; what it does not take, software does.
+    """
+    if uri.options.get("decoder") != "auto":
+        return None
+    from acf_edge.stream.hardware import best_decoder
+
+    return best_decoder("h264").hwaccel()
 
 
 def options_of(uri: Uri) -> dict[str, str]:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.error import BlockingIOError as NothingYet
-from av.error import FFmpegError
+from av.error import ExitError, FFmpegError
 from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
@@ -22,6 +23,7 @@ from acf_edge.stream.pictures import PictureReader, SourceReport
 from acf_edge.stream.protocols import SourceLost, StreamInfo
 from acf_edge.stream.source_file import missing_end
 from acf_edge.stream.sources.av_options import (
+    accelerator_of,
     address_of,
     camera_notes,
     explain,
@@ -111,16 +113,7 @@ class AvSource:
     def _connect(self) -> Connection:
         uri = self._uri
         try:
-            container = av.open(
-                address_of(uri),
-                "r",
-                format=format_of(uri),
-                # Not "options": those are forced on the decoder, too, which then takes the
-                # size that was asked for to be the one that the camera sends.
-                container_options=self._options,
-                metadata_errors="ignore",
-                timeout=(open_timeout(self._timeout), self._timeout),
-            )
+            container = self._open_container(uri)
         except (FFmpegError, OSError) as error:
             raise explain(error, uri, "no answer") from None
         try:
@@ -128,6 +121,31 @@ class AvSource:
         except BaseException:
             container.close()
             raise
+
+    def _open_container(self, uri: Uri) -> InputContainer:
+        accelerator = accelerator_of(uri)
+        if accelerator is not None:
+            try:
+                return self._open_with(uri, accelerator)
+            except ExitError:
+                raise
+            except (FFmpegError, OSError, RuntimeError):
+                # Its memory is full, its sessions are taken, or it was not its fault.
+                pass
+        return self._open_with(uri, None)
+
+    def _open_with(self, uri: Uri, accelerator: HWAccel | None) -> InputContainer:
+        return av.open(
+            address_of(uri),
+            "r",
+            format=format_of(uri),
+            # Not "options": those are forced on the decoder, too, which then takes the
+            # size that was asked for to be the one that the camera sends.
+            container_options=self._options,
+            metadata_errors="ignore",
+            timeout=(open_timeout(self._timeout), self._timeout),
+            hwaccel=accelerator,
+        )
 
     def _prepare(self, container: InputContainer) -> Connection:
         uri = self._uri
@@ -177,6 +195,8 @@ class AvSource:
             clockless=clockless,
             door=Door(self._release),
         )
+        if video.codec_context.is_hwaccel:
+            report.notes.append(f"{video.codec_context.name} is decoded in hardware")
         report.notes += camera_notes(uri, video.width, video.height, rate)
         return connection
 
