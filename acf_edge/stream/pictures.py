@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, cast
 
+from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
@@ -61,8 +62,6 @@ class PictureReader:
         one_size: scale pictures of another size to that of the first; otherwise
             they keep their own.
         rebuilt: interlaced pictures were rebuilt from their fields before.
-        turned: pictures may say how they are to be turned. Looking for that keeps the
-            first decoded picture alive until the garbage is collected.
 
     Attributes:
         tags: colour tags of the first picture as the decoder gave them.
@@ -77,7 +76,6 @@ class PictureReader:
         *,
         one_size: bool,
         rebuilt: bool = False,
-        turned: bool = True,
     ) -> None:
         self.tags = Colour()
         self.orientation: Orientation = UPRIGHT
@@ -86,7 +84,6 @@ class PictureReader:
         self._report = report
         self._one_size = one_size
         self._rebuilt = rebuilt
-        self._turned = turned
         self._reformatter = VideoReformatter()
         self._coded: tuple[int, int] | None = None
         self._last_pts: int | None = None
@@ -97,8 +94,7 @@ class PictureReader:
         if self._coded is None:
             self._coded = (raw.width, raw.height)
             self.tags = tags_of(raw, context)
-            if self._turned:
-                self.orientation = self._find_orientation(raw)
+            self.orientation = self._find_orientation(raw)
             self._note_format(raw)
         size = None
         if (raw.width, raw.height) != self._coded:
@@ -131,8 +127,9 @@ class PictureReader:
 
     def _find_orientation(self, raw: VideoFrame) -> Orientation:
         try:
-            # PyAV's stubs call this mapping a TypedDict with string keys; it is neither.
-            data = cast(Any, raw.side_data)[SideDataType.DISPLAYMATRIX]
+            # Frame.side_data keeps its container, which keeps the frame: a circle that
+            # only the garbage collector opens, too late for a camera's memory.
+            data = cast(Any, SideDataContainer)(raw)[SideDataType.DISPLAYMATRIX]
         except KeyError:
             return UPRIGHT
         orientation = orientation_of_matrix(bytes(data))

@@ -187,7 +187,6 @@ class AvSource:
                 report,
                 one_size=not self._live,
                 rebuilt=uri.options["deinterlace"] != OFF,
-                turned=uri.scheme != "v4l2",
             ),
             report=report,
             deinterlacer=Deinterlacer(uri.options["deinterlace"]),
