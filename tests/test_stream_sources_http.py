@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from acf_edge.errors import InputError
 from acf_edge.stream import hardware
 from acf_edge.stream.frame import Frame
 from acf_edge.stream.protocols import Source, SourceLost
+from acf_edge.stream.sources import reconnect
+from acf_edge.stream.sources.connection import Connection
 from acf_edge.stream.uri import open_source
 
 
@@ -225,6 +228,36 @@ def test_a_server_that_falls_silent_is_noticed(tmp_path: Path, camera: HttpCamer
         list(source.items())
     assert time.monotonic() - begun < 3
     source.close()
+
+
+def test_many_losses_leave_nothing_behind(
+    tmp_path: Path, camera: HttpCamera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a lost connection held is given back at once, not when the garbage is collected."""
+    monkeypatch.setattr(reconnect, "_SHORTEST_WAIT", 0.001)
+    monkeypatch.setattr(reconnect, "_LONGEST_WAIT", 0.001)
+    data = segment(tmp_path / "1.ts", 6).read_bytes()
+    camera.streams["/cam"] = ("video/mp2t", lambda: iter([data]))
+    source = reconnect.Reconnecting(open_source(camera.address("cam") + "?live=on"))
+    source.open()
+    gc.collect()
+    gc.disable()
+    try:
+        stamps, handles = [], set()
+        for item in source.items():
+            assert isinstance(item, Frame)
+            stamps.append(item.pts)
+            handles.add(len(list(Path("/proc/self/fd").iterdir())))
+            if source.recoveries == 20:
+                break
+        source.close()
+        left = [thing for thing in gc.get_objects() if isinstance(thing, Connection)]
+    finally:
+        gc.enable()
+    assert not left
+    assert all(a < b for a, b in pairwise(stamps))
+    # The server, in this process too, has one connection more or less while it says farewell.
+    assert max(handles) - min(handles) <= 3
 
 
 def test_closing_ends_the_wait_for_a_silent_server(tmp_path: Path, camera: HttpCamera) -> None:

@@ -274,8 +274,7 @@ class AvSource:
                 door.wait(_POLL)
                 continue
             except (FFmpegError, OSError) as error:
-                lost = explain(error, self._uri, "nothing came", reading=True)
-                raise lost if connection.live else self._broken(connection, str(lost)) from None
+                raise self._gone(connection, error) from None
             heard = time.monotonic()
             if connection.live and heard - asked >= self._timeout:
                 # When its patience is over, FFmpeg hands out what it had kept back first.
@@ -317,6 +316,10 @@ class AvSource:
         if missing:
             what = f"it ends {float(missing):.1f} s before its announced end"
             raise self._broken(connection, what)
+
+    def _gone(self, connection: Connection, error: Exception) -> InputError | SourceLost:
+        reason = explain(error, self._uri, "nothing came", reading=True)
+        return reason if connection.live else self._broken(connection, str(reason))
 
     def _broken(self, connection: Connection, how: str) -> InputError:
         frames = connection.report.frames
