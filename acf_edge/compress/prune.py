@@ -62,7 +62,9 @@ def groups_of(config: AcfConfig) -> list[Group]:
     branch += [Slice("junction.element.bias", 0, 3), Slice("junction.channel_bias", 0, 3)]
     branch += [Slice("junction.channel_weight", 0, 3), Slice("junction.channel_weight", 1, 3)]
     branch += [Slice("reconstruction.entry.weight", 1)]
-    branch += _produces("sharing.deblur.up", 4) + _produces("sharing.deblur.stem")
+    branch += _produces("sharing.deblur.up", config.deblur_step**2) + _produces(
+        "sharing.deblur.stem"
+    )
     branch += [Slice("sharing.deblur.down.weight", 1)]
     deblur = [*_produces("sharing.deblur.down"), Slice("sharing.deblur.up.weight", 1)]
     stream = _produces("reconstruction.entry")

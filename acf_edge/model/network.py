@@ -95,20 +95,7 @@ def residual_tail(config: AcfConfig) -> nn.Conv2d:
 
 def _stem(config: AcfConfig) -> nn.Conv2d:
     """From padded pixels to the grid: space-to-depth and a 3x3 convolution in one."""
-    return centred_stem(config.branch, config.fold)
-
-
-def centred_stem(width: int, fold: int) -> nn.Conv2d:
-    """A stem whose channels all answer to grey with the same small number above 0.
-
-    Pictures are positive: with the usual bias every other channel would be negative wherever
-    one looks, and dead behind its ReLU before the first step.
-    """
-    stem = nn.Conv2d(3, width, fold + 2 * MARGIN, stride=fold)
-    assert stem.bias is not None
-    with torch.no_grad():
-        stem.bias.copy_(0.05 - 0.45 * stem.weight.sum(dim=(1, 2, 3)))
-    return stem
+    return nn.Conv2d(3, config.branch, config.fold + 2 * MARGIN, stride=config.fold)
 
 
 class PlainBranch(nn.Module):
@@ -126,21 +113,23 @@ class PlainBranch(nn.Module):
 
 
 class DeblurBranch(nn.Module):
-    """The motion-blur branch: half the grid's resolution, dilated, so that it sees far."""
+    """The motion-blur branch: dilated, so that it sees far; on the grid or at half of it."""
 
     def __init__(self, config: AcfConfig) -> None:
         super().__init__()
         self.stem = _stem(config)
-        self.down = nn.Conv2d(config.branch, config.deblur, 3, stride=2, padding=1)
+        self.step = config.deblur_step
+        self.down = nn.Conv2d(config.branch, config.deblur, 3, stride=self.step, padding=1)
         self.blocks = nn.Sequential(
             *(ResidualBlock(config.deblur, width, d) for width, d in config.deblur_blocks)
         )
-        self.up = nn.Conv2d(config.deblur, 4 * config.branch, 1)
+        self.up = nn.Conv2d(config.deblur, self.step**2 * config.branch, 1)
 
     def forward(self, padded: Tensor) -> Tensor:
         """Input ``(N, 3, H + 4, W + 4)`` -> features ``(N, C, H / fold, W / fold)``."""
         features = torch.relu(self.down(torch.relu(self.stem(padded))))
-        return depth_to_space(torch.relu(self.up(self.blocks(features))), 2)
+        features = torch.relu(self.up(self.blocks(features)))
+        return depth_to_space(features, 2) if self.step == 2 else features
 
 
 class Sharing(nn.Module):

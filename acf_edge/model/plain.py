@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from acf_edge.model.config import AcfConfig
-from acf_edge.model.network import AcfNetwork, Anchor, centred_stem, residual_blocks, residual_tail
+from acf_edge.model.network import MARGIN, AcfNetwork, Anchor, residual_blocks, residual_tail
 
 
 class PlainNetwork(AcfNetwork):
@@ -20,7 +20,7 @@ class PlainNetwork(AcfNetwork):
     def __init__(self, config: AcfConfig) -> None:
         nn.Module.__init__(self)
         self.config = config
-        self.stem = centred_stem(config.trunk, config.fold)
+        self.stem = nn.Conv2d(3, config.trunk, config.fold + 2 * MARGIN, stride=config.fold)
         self.blocks = residual_blocks(config.trunk, config.trunk_blocks)
         self.tail = residual_tail(config)
         self.anchor = Anchor(config)
