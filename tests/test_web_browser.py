@@ -64,9 +64,8 @@ def test_colours_are_right_on_both_sides(browser: Any, script: str, transport: s
                 top, left = (place // 4) * 4 * PATCH, (place % 4) * 4 * PATCH
                 inner = seen[top + 24 : top + 56, left + 24 : left + 56].reshape(-1, 3)
                 errors.append(np.abs(inner - colour))
-            assert np.mean(errors) <= 3
-            # Without a GPU, Chromium's own conversion loses some of a saturated blue.
-            assert np.mean(errors, axis=(1,)).max() <= 9
+            # Of each colour and channel: three code values, the roundings of the codec.
+            assert np.mean(errors, axis=1).max() <= 3
 
 
 def test_an_address_that_is_not_secure_gets_jpeg(browser: Any) -> None:

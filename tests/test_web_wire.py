@@ -57,9 +57,9 @@ def test_each_picture_comes_out_at_once_and_looks_like_it_went_in(size: tuple[in
         assert np.abs(rgb[:height, :width].astype(int) - pixels).mean() < 6
 
 
-def test_the_stream_says_bt709_limited() -> None:
+def test_the_stream_says_which_colours_it_has() -> None:
     (frame,) = decode([H264Encoder(64, 36, rate=30).encode(picture(64, 36), key=True)])
-    assert (int(frame.colorspace), int(frame.color_range)) == (1, 1)
+    assert (int(frame.colorspace), int(frame.color_range)) == (6, 1)
 
 
 def test_a_key_frame_comes_first_and_when_asked_for_and_never_else() -> None:

@@ -175,10 +175,16 @@ class Rig:
 
 @contextlib.contextmanager
 def rig(
-    paint: Paint | None = None, *, rate: int = 30, host: str = "", feed: bool = True, **options: Any
+    paint: Paint | None = None,
+    *,
+    rate: int = 30,
+    host: str = "",
+    port: int = 0,
+    feed: bool = True,
+    **options: Any,
 ) -> Iterator[Rig]:
-    """Serve a page on a free port, fed in a thread of its own if ``feed``."""
-    port = free_port()
+    """Serve a page on a port, by default a free one; fed in a thread of its own if ``feed``."""
+    port = port or free_port()
     sink = WebSink(web_uri(port, host, **options))
     controls = FakeControls()
     sink.bind(controls)

@@ -15,8 +15,10 @@ from acf_edge.engine.protocol import Uint8Image
 from acf_edge.stream.colour import Colour, YuvWriter
 from acf_edge.stream.protocols import SinkFailed
 
-# A browser takes small untagged pictures for BT.601, so both sizes say what they are.
-BROWSER = Colour(matrix=1, range=1, primaries=1, transfer=1)
+# A browser takes untagged pictures for BT.601 or BT.709 by their size, so both say what
+# they are. BT.601 it is because Chromium without a GPU has no room for a coefficient of
+# BT.709 and loses up to 8 code values of a saturated blue; BT.601 comes out right everywhere.
+BROWSER = Colour(matrix=6, range=1, primaries=1, transfer=1)
 
 # Bits per pixel and second of look-ahead that bound a noisy picture; what a calm
 # one needs lies far below.
@@ -28,7 +30,7 @@ class H264Encoder:
     """Turns pictures of one size into H.264 without delay: one in, one out.
 
     Only the first picture, and those asked for, are key frames (IDR with SPS and PPS);
-    all others refer to the one before. Tagged BT.709, limited range.
+    all others refer to the one before. Tagged BT.601, limited range.
 
     Args:
         width, height: pixels, any size; an odd one is coded with the last column or

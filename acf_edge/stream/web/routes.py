@@ -34,6 +34,7 @@ def gets() -> dict[str, Handler]:
     """Path -> handler. Of the static files, exactly those that exist now are served."""
     paths: dict[str, Handler] = {
         "/": _static(STATIC / "index.html"),
+        "/shape.css": shape,
         "/healthz": healthz,
         "/metrics": metrics,
         "/stats.json": stats,
@@ -55,6 +56,16 @@ def _static(path: Path) -> Handler:
         return web.Response(body=body, content_type=content_type, charset="utf-8")
 
     return handle
+
+
+async def shape(request: web.Request) -> web.StreamResponse:
+    """What the page must know before it is laid out, so that nothing jumps afterwards."""
+    site = request.app[SITE]
+    (width, height), rows = site.size, len(site.controls.rungs()) if site.controls else 0
+    ratio = width * site.aspect / height if height else 16 / 9
+    rows += rows > 1  # "Automatic"
+    text = f":root {{ --ratio: {ratio:.5f}; --rows: {rows}; }}\n"
+    return web.Response(text=text, content_type="text/css")
 
 
 async def healthz(request: web.Request) -> web.StreamResponse:

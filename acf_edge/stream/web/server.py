@@ -163,6 +163,11 @@ class Site:
         sources = stats.get("sources") or ()
         return sources[self.source] if self.source < len(sources) else {}
 
+    @property
+    def aspect(self) -> float:
+        """Width of a pixel by its height."""
+        return float(self.info.aspect) if self.info and self.info.aspect else 1.0
+
     def hello(self) -> dict[str, Any]:
         """What a page needs to know first."""
         info = self.info
@@ -173,7 +178,7 @@ class Site:
             "hdr": bool(info and info.colour.hdr),
             "before": [info.width, info.height] if info else [0, 0],
             "after": list(self.size),
-            "aspect": float(info.aspect) if info and info.aspect else 1.0,
+            "aspect": self.aspect,
             "rungs": list(self.controls.rungs()) if self.controls else [],
             "held_rung": self.held_rung,
             "record": self.recorder is not None,

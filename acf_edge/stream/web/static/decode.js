@@ -2,7 +2,8 @@
 
 import { codecOf } from "./wire.js";
 
-const COLOUR = { primaries: "bt709", transfer: "bt709", matrix: "bt709", fullRange: false };
+// As encoders.py writes it, and why.
+const COLOUR = { primaries: "bt709", transfer: "bt709", matrix: "smpte170m", fullRange: false };
 
 /** Whether this browser can take H.264, and if not, why. */
 export async function transportFor(query) {

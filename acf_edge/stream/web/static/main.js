@@ -60,12 +60,7 @@ const measured = install(stage, link, transport);
 const snapshot = new Snapshot(toast, () => shown.number);
 const record = new Record(toast);
 const engines = new Engines(toast);
-const path = new PathBar([
-  ["Engine", "From capture until the engine had done with the frame, waiting included"],
-  ["Encode", "From the engine until it was coded for browsers"],
-  ["Network", "From the server to this browser"],
-  ["Show", "Decoding and drawing"],
-]);
+const path = new PathBar();
 const say = (value, unit) => (value === null ? "no figures" : `${value.toFixed(1)} ${unit}`);
 const rate = new Plot(byId("rate"), {
   least: 10,

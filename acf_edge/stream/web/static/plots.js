@@ -20,6 +20,7 @@ export class Plot {
     this.words = words;
     this.rows = [];
     this.top = least;
+    canvas.setAttribute("aria-label", words([null, null]));
     new ResizeObserver(() => this.draw()).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
@@ -118,40 +119,32 @@ export class Plot {
   }
 }
 
+// How much a new figure moves the bar: less than all, or it would twitch.
+const NEW = 0.5;
+
 /** Where the milliseconds go, as one bar and a legend. */
 export class PathBar {
-  constructor(names) {
+  constructor() {
     this.root = document.getElementById("path");
     this.total = document.getElementById("path-total");
-    const list = document.getElementById("path-list");
-    this.parts = names.map(([name, help]) => {
-      const piece = document.createElement("span");
-      this.root.append(piece);
-      const row = document.createElement("div");
-      row.title = help;
-      const term = document.createElement("dt");
-      term.textContent = name;
-      const value = document.createElement("dd");
-      value.textContent = "–";
-      row.append(term, value);
-      list.append(row);
-      return { name, piece, value };
-    });
+    this.pieces = [...this.root.children];
+    const rows = [...document.getElementById("path-list").children];
+    this.names = rows.map((row) => row.querySelector("dt").textContent);
+    this.values = rows.map((row) => row.querySelector("dd"));
+    this.shown = null;
   }
 
-  /** milliseconds: one for each name. */
+  /** milliseconds: one for each piece. */
   set(milliseconds) {
-    const all = milliseconds.reduce((sum, value) => sum + Math.max(0, value), 0);
-    if (!Number.isFinite(all)) return;
-    this.total.value = `${all.toFixed(0)} ms`;
-    milliseconds.forEach((value, i) => {
-      const part = this.parts[i];
-      part.piece.style.flexGrow = String(Math.max(0, value));
-      part.value.textContent = value.toFixed(1);
+    if (!milliseconds.every(Number.isFinite)) return;
+    const old = this.shown || milliseconds;
+    this.shown = milliseconds.map((value, i) => NEW * value + (1 - NEW) * old[i]);
+    this.total.value = `${this.shown.reduce((sum, value) => sum + value, 0).toFixed(0)} ms`;
+    this.shown.forEach((value, i) => {
+      this.pieces[i].style.flexGrow = String(value);
+      this.values[i].textContent = value.toFixed(1);
     });
-    this.root.setAttribute(
-      "aria-label",
-      this.parts.map((part, i) => `${part.name} ${milliseconds[i].toFixed(1)} ms`).join(", "),
-    );
+    const words = this.names.map((name, i) => `${name} ${this.shown[i].toFixed(1)} ms`);
+    this.root.setAttribute("aria-label", words.join(", "));
   }
 }
