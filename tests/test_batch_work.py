@@ -150,6 +150,11 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     assert mine.read_text() == "dear diary"
     enhance_file(source, target, FakeEngine(2))  # short enough for one go
     assert mine.read_text() == "dear diary"
+    # What file managers and NFS put anywhere is no reason to refuse, and none to remove.
+    mine.rename(work_path(target) / ".directory")
+    summary, _ = enhance(source, target)
+    assert summary.frames == 66
+    assert [p.name for p in work_path(target).iterdir()] == [".directory"]
 
 
 def test_short_videos_are_made_in_one_go(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -29,6 +31,8 @@ from acf_edge.stream.summary import EnhanceSummary
 _LOOK_ROUND = 3.0  # seconds between two looks for new machines
 _PATIENCE = 60.0  # seconds without a machine before giving up
 _MOST_FAILURES = 3  # of one machine
+_KNOCK = 5.0  # seconds to wait for an answer at the cluster's address
+_FAREWELL = 3.0  # seconds that idle workers have to tidy up
 _PART = 8 << 20  # bytes of the film that travel at once
 
 
@@ -105,11 +109,9 @@ def setup_for(job: LongJob, site: Site, bundle: Bundle, share: bool) -> Setup:
 
 def _import_ray() -> ModuleType:
     try:
-        import ray
+        return importlib.import_module("ray")
     except ImportError as error:
         raise MissingExtraError("--cluster", "ray", "cluster") from error
-    module: ModuleType = ray
-    return module
 
 
 @contextmanager
@@ -119,8 +121,9 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
         yield
         return
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         where = "on this machine" if address == "auto" else f"at '{address}'"
         raise InputError(
             f"No Ray cluster answers {where}.",
@@ -130,6 +133,19 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Ray waits for minutes for an address where nobody is.
+
+    Raises:
+        OSError: nobody is there.
+        ValueError: it is no address.
+    """
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK):
+            pass
 
 
 @dataclass(slots=True)
@@ -282,5 +298,8 @@ class RayPool:
 
     def close(self) -> None:
         """Stop all workers, whatever they do."""
+        idle = [m.actor.close.remote() for m in self._machines.values() if m.under_way is None]
+        if idle:
+            self._ray.wait(idle, num_returns=len(idle), timeout=_FAREWELL)
         for name in list(self._machines):
             self._dismiss(name)

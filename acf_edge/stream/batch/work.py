@@ -123,7 +123,8 @@ class WorkFolder:
         self._suffix = target.suffix
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            foreign = [entry for entry in self.path.iterdir() if not _OURS.fullmatch(entry.name)]
+            foreign = [entry for entry in self.path.iterdir() if not _is_ours(entry)]
+            foreign = [entry for entry in foreign if not entry.name.startswith(".")]
         except OSError as error:
             raise explain_os_error(error, self.path) from error
         if foreign:
@@ -141,11 +142,11 @@ class WorkFolder:
         except OSError as error:
             raise explain_os_error(error, lock) from error
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(handle)
             # The run before may have removed the folder between the two lines above.
-            if lock.exists() and os.path.samestat(os.fstat(handle.fileno()), lock.stat()):
+            if os.path.samestat(os.fstat(handle.fileno()), lock.stat()):
                 return handle
-        except OSError:
+        except (BlockingIOError, FileNotFoundError):
             pass
         handle.close()
         raise InputError(
@@ -304,7 +305,7 @@ class WorkFolder:
         # The manifest goes first: segments without one are never taken up.
         (self.path / _MANIFEST).unlink(missing_ok=True)
         for entry in list(self.path.iterdir()):
-            if entry.name != _LOCK and _OURS.fullmatch(entry.name):
+            if entry.name != _LOCK and _is_ours(entry):
                 entry.unlink(missing_ok=True)
 
     def _remove(self, path: Path) -> None:
@@ -316,7 +317,7 @@ class WorkFolder:
     def _sweep(self) -> None:
         """Remove what a run that was killed had half written."""
         for entry in list(self.path.iterdir()):
-            if entry.name.startswith(".") or entry.stem == _JOINED:
+            if _is_ours(entry) and (entry.name.startswith(".") or entry.stem == _JOINED):
                 entry.unlink(missing_ok=True)
 
     def _place(self, number: int) -> Path:
@@ -337,6 +338,19 @@ class WorkFolder:
             file.flush()
             os.fsync(file.fileno())
         _sync_folder(path.parent)
+
+
+def _is_ours(entry: Path) -> bool:
+    return _OURS.fullmatch(entry.name) is not None
+
+
+def _lock(handle: IO[bytes]) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass  # a file system without locks: the user must see to it
 
 
 def _sync_folder(path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,8 @@ from acf_edge.stream.batch.segment import MARKS, Mark
 from acf_edge.stream.batch.task import Hello, Outcome, Setup, Task
 from acf_edge.stream.frame import Frame
 from acf_edge.stream.pipeline import run_pipeline
+
+_PREFIX = "acf-edge-worker-"
 
 
 class _Differs(Exception):
@@ -33,7 +37,8 @@ class Worker:
 
     def __init__(self, setup: Setup, threads: int | None = None) -> None:
         self._setup = setup
-        self._folder = tempfile.TemporaryDirectory(prefix="acf-edge-")
+        _remove_left_behind()
+        self._folder = tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-")
         self._film = Path(setup.path)
         self._open_film: SeekableSource | None = None
         self._reader: Reader | None = None
@@ -45,6 +50,7 @@ class Worker:
         self._engine = None
         if not self._refusal:
             self._engine = load_engine(bundle, threads=threads, spin=False)
+        shutil.rmtree(bundle, ignore_errors=True)
 
     def _compare(self) -> str:
         mine = versions()
@@ -60,6 +66,10 @@ class Worker:
             with contextlib.suppress(InputError):
                 has_film = Fingerprint.of(self._film).same_content(self._setup.print_)
         return Hello(platform.node(), has_film, self._refusal)
+
+    def close(self) -> None:
+        """Remove what lies on the disk."""
+        self._folder.cleanup()
 
     def fetch(self, part: bytes, first: bool) -> None:
         """Take the next part of the film, to be read here from now on."""
@@ -114,6 +124,7 @@ class Worker:
             path = Path(self._folder.name) / "cut.mkv"
             path.write_bytes(task.cut)
             with SeekableSource(path, keep_damaged=True) as source:
+                path.unlink()  # it stays readable while it is open
                 if source.look != self._setup.look:
                     raise _Differs
                 yield source
@@ -176,3 +187,17 @@ class Worker:
         finally:
             encoder.abandon()
         return segment, (spent.produce, spent.transform, spent.consume)
+
+
+def _remove_left_behind() -> None:
+    """Remove what workers that were killed have left on this machine."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        number = folder.name[len(_PREFIX) :].partition("-")[0]
+        if not number.isdecimal():
+            continue
+        try:
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue  # somebody else's
