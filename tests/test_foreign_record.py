@@ -17,6 +17,7 @@ from torch.nn import functional
 from acf_edge.compress.calibrate import calibrate
 from acf_edge.engine.ort import OrtEngine
 from acf_edge.errors import InputError
+from acf_edge.export import qdq_ort
 from acf_edge.export.lower import lower_for_cpu
 from acf_edge.export.qdq_ort import quantized_values, write_qdq
 from acf_edge.foreign.steps import same
@@ -295,6 +296,38 @@ def test_the_picture_is_added_before_the_shuffle(scale: int) -> None:
     small = lower_for_cpu(write_qdq(model, store))
     flat = np.broadcast_to(np.array([0, 101, 255], np.uint8), (6, 5, 3))
     np.testing.assert_array_equal(in_onnx(small, flat), flat.repeat(scale, 0).repeat(scale, 1))
+
+
+class Unlike(nn.Module):
+    """Joins a loud part and a soft one; the convolution behind listens to the soft one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loud, self.soft = nn.Conv2d(8, 4, 1), nn.Conv2d(8, 4, 1)
+        self.join = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.join(torch.cat([self.loud(x), self.soft(x)], 1))
+        return result
+
+
+def test_unlike_parts_keep_their_own_scales(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Around(Unlike())
+    as_after_training(network)
+    with torch.no_grad():
+        network.body.loud.weight.mul_(100.0)  # type: ignore[union-attr,operator]
+        network.body.join.weight[:, :4].mul_(0.001)  # type: ignore[index,union-attr]
+        network.last.weight.mul_(0.3)
+        network.last.bias.fill_(0.5)  # type: ignore[union-attr]
+    model = exported(network)
+    values = quantized_values(model)
+    store = calibrate(model, values, scenes(3, 32, 48), source="scenes", weights_sha256="")
+    picture = scenes(4, 32, 48)[3]
+    truth = in_onnx(model, picture)
+    even = psnr(in_onnx(write_qdq(model, store), picture), truth)
+    monkeypatch.setattr(qdq_ort, "find_evenings", lambda *_: {})
+    together = psnr(in_onnx(write_qdq(model, store), picture), truth)
+    assert even >= 40 and even >= together + 10
 
 
 class Names(nn.Module):
