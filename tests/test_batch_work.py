@@ -158,11 +158,11 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_short_videos_are_made_in_one_go(tmp_path: Path) -> None:
-    source, target = film(tmp_path / "in.mp4", 40), tmp_path / "out.mp4"
+    source, target = film(tmp_path / "in.mp4", 20), tmp_path / "out.mp4"
     summary, _ = enhance(source, target)
-    assert summary.segments == 0 and summary.frames == 40
+    assert summary.segments == 0 and summary.frames == 20
     # What a run with shorter segments left is of no use any more.
-    engine = Stopping(35)
+    engine = Stopping(12)
     enhance_file(source, target, engine, segment_frames=5, cancel=engine.cancel)
     assert work_path(target).is_dir()
     enhance_file(source, target, FakeEngine(2))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -234,6 +237,45 @@ def test_a_killed_process_loses_no_whole_segment(tmp_path: Path) -> None:
     assert packets(target) == packets(tmp_path / "whole.mp4")
     assert read_clip(target).numbers == list(range(100))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "out.mp4", "whole.mp4"]
+
+
+@pytest.mark.parametrize("mode", ["on", "auto"])
+def test_rebuilt_fields_go_on_where_they_were(tmp_path: Path, mode: str) -> None:
+    """A picture is rebuilt from its neighbours in time, also from those before the stop."""
+    interlaced = {"preset": "fast", "g": "15", "x264-params": "interlaced=1"}
+    source, target = film(tmp_path / "in.mp4", options=interlaced), tmp_path / "out.mp4"
+    whole, _ = enhance(source, tmp_path / "whole.mp4", deinterlace=mode)
+    assert whole.frames == 66 and any("rebuilt" in note for note in whole.notes)
+    kept = stopped(source, target, 37, deinterlace=mode).kept_frames
+    summary, engine = enhance(source, target, deinterlace=mode)
+    assert summary.resumed_frames == kept and engine.calls == 66 - kept
+    assert summary.notes == whole.notes
+    assert packets(target) == packets(tmp_path / "whole.mp4")
+    enhance(source, tmp_path / "plain.mp4")
+    assert packets(target) != packets(tmp_path / "plain.mp4")
+
+
+def test_the_line_shows_frames_rate_and_the_time_that_is_left(tmp_path: Path) -> None:
+    source, target = film(tmp_path / "in.mp4", 100), tmp_path / "out.mp4"
+    ours, theirs = pty.openpty()
+    code = _SLOW.format(tests=str(Path(__file__).parent))
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(source), str(target)],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+    )
+    os.close(theirs)
+    shown = b""
+    # A terminal whose other end is gone is an error to read from.
+    with contextlib.suppress(OSError):
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode(errors="replace"))
+    assert re.search(r"enhancing .*\b\d+/100 +\d+\.\d fps +0:00:0\d", text), text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

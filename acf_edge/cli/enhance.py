@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="make long videos in segments of N frames, so that a run that was cut off can go on "
-        "(default 150); 0 = in one go",
+        "(default 250); 0 = in one go",
     )
     parser.add_argument(
         "--restart", action="store_true", help="begin anew, whatever an earlier run has left"

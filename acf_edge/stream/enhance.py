@@ -34,11 +34,11 @@ from acf_edge.stream.summary import EnhanceSummary, Progress, Say
 
 __all__ = ["EnhanceSummary", "Progress", "check_paths", "enhance_file"]
 
-# 6 s at 25 frames/s: little is lost with the last one, and a key frame that
-# often costs next to nothing.
-SEGMENT_FRAMES = 150
+# 10 s at 25 frames/s: little is lost with the last one, and the encoders would
+# set key frames that often anyway.
+SEGMENT_FRAMES = 250
 # A video of at most so many segments is made in one go.
-DIRECT_SEGMENTS = 4
+DIRECT_SEGMENTS = 2
 
 
 class _NothingWritten(Exception):
@@ -127,8 +127,8 @@ def enhance_file(
         audio: copy the audio streams.
         keep_damaged: enhance the readable part of a damaged video, not refuse it.
         deinterlace: ``"off"``, ``"on"`` or ``"auto"``: rebuild whole pictures from fields.
-        segment_frames: frames per segment; a video of more than four segments,
-            or of unknown length, is made in them. None = 150; 0 = never.
+        segment_frames: frames per segment; a video of more than two segments,
+            or of unknown length, is made in them. None = 250; 0 = never.
         engine_id: identifies the engine (:func:`acf_edge.stream.batch.manifest.identity`),
             lest segments of two be mixed; its name where empty.
         restart: begin anew, whatever an earlier run has left.
@@ -183,7 +183,7 @@ def check_segment_frames(frames: int | None) -> int:
 
 
 def _is_long(source: Path, reading: Reading, segment_frames: int) -> bool:
-    """Whether a video is worth segments: four of them and more, or nobody knows."""
+    """Whether a video is worth segments: more than two of them, or nobody knows."""
     with reading.open(source) as reader:
         expected = reader.expected_frames
     return expected is None or expected > DIRECT_SEGMENTS * segment_frames
