@@ -46,6 +46,11 @@ def test_a_short_token_is_refused() -> None:
         settings_of(web_uri(8080, "0.0.0.0", token="1234567"))
 
 
+def test_an_unknown_preset_lists_those_there_are() -> None:
+    with pytest.raises(InputError, match="ultrafast"):
+        settings_of(web_uri(8080, preset="fastest"))
+
+
 @pytest.mark.parametrize(
     ("host", "inside"),
     [

@@ -70,7 +70,7 @@ def _number(value: float) -> str:
         return "NaN"
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
-    return repr(int(value)) if float(value).is_integer() else repr(float(value))
+    return repr(int(value)) if float(value).is_integer() else repr(round(float(value), 9))
 
 
 def histogram(name: str, text: str, counted: Histogram) -> Metric:

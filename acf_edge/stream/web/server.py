@@ -323,8 +323,8 @@ def make_application(site: Site) -> web.Application:
     application.on_response_prepare.append(guard.add_headers)
     router = application.router
     router.add_post("/login", guard.login)
-    router.add_get("/ws", sockets.websocket)
-    router.add_get("/live.mjpg", sockets.mjpeg)
+    router.add_get("/ws", sockets.websocket, allow_head=False)
+    router.add_get("/live.mjpg", sockets.mjpeg, allow_head=False)
     for path, get in routes.gets().items():
         router.add_get(path, get)
     for path, post in actions.posts().items():

@@ -13,6 +13,9 @@ from acf_edge.errors import InputError
 from acf_edge.stream.uri_types import Uri
 
 DEFAULT_PORT = 8080
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium")
+"""Of x264's presets those that keep up with a camera."""
+
 SHORTEST_TOKEN = 8
 _CRF, _PRESET, _STALE, _VIEWERS = 20, "ultrafast", 5.0, 16
 
@@ -66,7 +69,8 @@ def settings_of(uri: Uri) -> Settings:
     """Read a ``web://`` address.
 
     Raises:
-        InputError: a token that is too short, a folder that cannot be written to.
+        InputError: a token that is too short, an unknown preset, a folder that cannot
+            be written to.
     """
     options = uri.options
     host = uri.host or "127.0.0.1"
@@ -76,6 +80,9 @@ def settings_of(uri: Uri) -> Settings:
             f"The token of '{uri.shown}' is shorter than {SHORTEST_TOKEN} characters.",
             "Give a longer one, or leave it out: one is made and printed.",
         )
+    preset = str(options.get("preset", _PRESET))
+    if preset not in PRESETS:
+        raise InputError(f"Unknown preset '{preset}'.", f"There are: {', '.join(PRESETS)}.")
     made = token is None and not is_loopback(host)
     save = options.get("save")
     names = str(options.get("names") or "").replace(",", " ").split()
@@ -87,7 +94,7 @@ def settings_of(uri: Uri) -> Settings:
         save=_folder(save) if save else None,
         names=tuple(name.lower() for name in names),
         crf=int(options.get("crf", _CRF)),
-        preset=str(options.get("preset", _PRESET)),
+        preset=preset,
         stale=float(options.get("stale", _STALE)),
         viewers=int(options.get("viewers", _VIEWERS)),
     )

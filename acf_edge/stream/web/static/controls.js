@@ -178,7 +178,9 @@ export class Engines {
     const frames = (governor && governor.frames) || {};
     const all = Object.values(frames).reduce((sum, count) => sum + count, 0);
     for (const [name, row] of this.rows) {
-      row.label.classList.toggle("active", name !== null && name === rung);
+      const active = name !== null && name === rung;
+      row.label.classList.toggle("active", active);
+      row.input.setAttribute("aria-description", active ? "in use" : "");
       const share = name !== null && all ? (100 * (frames[name] || 0)) / all : null;
       row.share.value = share === null ? "" : `${share >= 99.95 ? 100 : share.toFixed(1)} %`;
       if (document.activeElement !== row.input && this.rows.size > 1) {

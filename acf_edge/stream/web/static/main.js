@@ -15,7 +15,8 @@ const query = new URLSearchParams(location.search);
 // The cookie has taken over: the token need not be seen, bookmarked or sent on.
 if (query.has("token")) {
   query.delete("token");
-  history.replaceState(null, "", query.size ? `/?${query}` : "/");
+  const rest = query.toString();
+  history.replaceState(null, "", rest ? `/?${rest}` : "/");
 }
 
 const transport = await transportFor(query);
