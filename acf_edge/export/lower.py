@@ -1,8 +1,9 @@
 """Rewrite what ONNX Runtime's CPU kernels do slowly; the last step before a model is written.
 
-A PReLU costs more than the two float operations ``max(y, a * y)`` that are the same where no
-slope is above one, in float32 and between a dequantization and a quantization (measured at 24
-and 64 channels). Leaky ReLUs are left alone: they have a kernel of their own in either.
+ONNX Runtime's PReLU asks every value for its sign, and real pictures answer unpredictably. Where
+no slope is above one, ``max(y, a * y)`` is the same in two operations without a question, in
+float32 as between a dequantization and a quantization. Leaky ReLUs are left alone: they have
+kernels of their own in either.
 """
 
 from __future__ import annotations
