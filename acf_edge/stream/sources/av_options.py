@@ -119,7 +119,7 @@ def camera_notes(uri: Uri, width: int, height: int, rate: Fraction) -> list[str]
 
 
 def explain(
-    error: Exception, uri: Uri, silence: str, *, reading: bool = False
+    error: Exception, uri: Uri, silence: str, *, reading: bool = False, late: bool = False
 ) -> InputError | SourceLost:
     """Say what an error of FFmpeg means. Its own text holds the address, password and all.
 
@@ -128,9 +128,13 @@ def explain(
         uri: where it happened.
         silence: what a time-out means, e.g. ``"no answer"``.
         reading: the stream was open before.
+        late: the error came when the time to connect was over.
     """
     timeout = float(uri.options["timeout"])
-    if isinstance(error, ExitError):
+    rtsp = uri.scheme in ("rtsp", "rtsps")
+    broken_rtsp = rtsp and not reading and isinstance(error, InvalidDataError)
+    # FFmpeg's RTSP calls it invalid data when it is interrupted in the middle of a reply.
+    if isinstance(error, ExitError) or (broken_rtsp and late):
         seconds = timeout if reading else open_timeout(timeout)
         return SourceLost(f"{silence} for {seconds:g} s")
     if uri.scheme == "v4l2":
@@ -146,6 +150,9 @@ def explain(
         return InputError(f"'{uri.shown}' cannot be opened ({error.strerror}).")
     if isinstance(error, EndOfStream):
         return SourceLost("the connection was closed")
+    if broken_rtsp:
+        # A camera that starts up accepts connections before it speaks; it is waited for.
+        return SourceLost("it hung up, or answered something else than RTSP")
     if isinstance(error, InvalidDataError) and not reading:
         return InputError(f"'{uri.shown}' is not a video that can be read.", "Check the address.")
     number = getattr(error, "errno", None)

@@ -112,10 +112,12 @@ class AvSource:
 
     def _connect(self) -> Connection:
         uri = self._uri
+        begun = time.monotonic()
         try:
             container = self._open_container(uri)
         except (FFmpegError, OSError) as error:
-            raise explain(error, uri, "no answer") from None
+            late = time.monotonic() - begun >= open_timeout(self._timeout)
+            raise explain(error, uri, "no answer", late=late) from None
         try:
             return self._prepare(container)
         except BaseException:
