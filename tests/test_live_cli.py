@@ -166,6 +166,18 @@ def test_options_that_make_no_sense_are_refused(options: list[str], problem: str
     assert problem in str(caught.value) and caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize("named", ["in.mp4", "out.mp4", "link.json", "other.MKV", "shot.png"])
+def test_the_counters_overwrite_no_picture(
+    quick: None, clip: Path, tmp_path: Path, named: str
+) -> None:
+    before = clip.read_bytes()
+    (tmp_path / "link.json").symlink_to(clip)
+    with pytest.raises(InputError, match="--stats"):
+        call(clip, tmp_path / "out.mp4", "--stats", tmp_path / named)
+    assert clip.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "link.json"]
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90", 90), ("1.5s", 1.5), ("500ms", 0.5), ("2min", 120), ("1:30", 90)]
 )
@@ -242,6 +254,7 @@ def test_without_a_terminal_what_happens_is_told_once(capsys: pytest.CaptureFixt
         ("held", "no frame for 2 s"),
         ("held", "nobody answers"),
         ("live", ""),
+        ("held", "nobody answers"),
         ("ended", ""),
     ):
         log.update(example(state=state, reason=reason))
@@ -253,7 +266,15 @@ def test_without_a_terminal_what_happens_is_told_once(capsys: pytest.CaptureFixt
         "rtsp://camera/[live]: is there",
         "rtsp://camera/[live]: lost: no frame for 2 s",
         "rtsp://camera/[live]: is there",
+        "rtsp://camera/[live]: lost: nobody answers",
     ]
+
+
+def test_a_source_that_never_came_is_told_so() -> None:
+    empty = {name: {"p50": None, "p95": None, "p99": None} for name in STAGES}
+    away = example(state="ended", width=0, height=0, frames=0, latency_total_ms=empty)
+    line = summary_lines(StreamSummary(away), 4)[0]
+    assert "never came" in line and "0x0" not in line
 
 
 def test_the_summary_in_words(capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
     seconds = None if args.duration is None else command.read_duration(args.duration)
     frames = command.read_count("--frames", args.frames)
     tile = None if args.tile is None else command.read_tile(args.tile)
+    if args.stats is not None:
+        command.check_stats(args.stats, words)
     lanes = command.open_lanes(words)
     # Idle threads of the engine that wait busily would take the cores from the codecs.
     engines = build_ladder(args.engine, args.ladder, threads=args.threads, spin=False, tile=tile)

@@ -26,7 +26,7 @@ from acf_edge.stream.timeline import Timeline
 # Containers that write their duration down; of others FFmpeg makes a guess.
 _EXACT_DURATION = frozenset({"mov", "mp4", "matroska", "webm", "avi"})
 _SLACK = Fraction(1, 2)
-_KEEP = "Run again with --keep-damaged to enhance what is left of it."
+_KEEP = "--keep-damaged"
 
 
 class FileSource:
@@ -37,6 +37,7 @@ class FileSource:
         keep_damaged: read what can be read of a damaged file instead of refusing it.
         deinterlace: ``"off"``, ``"on"`` or ``"auto"``, see :class:`Deinterlacer`.
         start: seconds into the file from which on frames and packets are handed out.
+        keep_word: how the user asks for ``keep_damaged``, for messages.
 
     Attributes:
         container: the open PyAV container (for its metadata and stream templates).
@@ -59,10 +60,12 @@ class FileSource:
         keep_damaged: bool = False,
         deinterlace: str = OFF,
         start: float = 0.0,
+        keep_word: str = _KEEP,
     ) -> None:
         self.path = path
         self.report = SourceReport()
         self._keep_damaged = keep_damaged
+        self._remedy = f"Run again with {keep_word} to enhance what is left of it."
         self._deinterlacer = Deinterlacer(deinterlace)
         self._rebuilt = deinterlace != OFF
         self.start = Fraction(start)
@@ -249,7 +252,7 @@ class FileSource:
             raise InputError(
                 f"'{self.path}' is damaged: {self.report.frames} frames were readable, "
                 f"then: {how}.",
-                _KEEP,
+                self._remedy,
             )
         self.report.damage = self.report.damage or how
 
@@ -263,7 +266,7 @@ class FileSource:
         raise InputError(
             f"'{self.path}' is cut off: {how}, {there} of "
             f"{announced if announced else 'an unknown number of'} frames are readable.",
-            _KEEP,
+            self._remedy,
         )
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acf_edge.errors import InputError
+from acf_edge.imaging.files import IMAGE_SUFFIXES
 from acf_edge.stream.live.lanes import Lane
 from acf_edge.stream.uri import open_sink, open_source, parse_sink, parse_source
+from acf_edge.stream.uri_table import video_suffixes
 from acf_edge.stream.uri_types import Option, Uri
 
 SEPARATOR = "+"
@@ -66,6 +68,32 @@ def _check_places(lanes: Sequence[LaneWords]) -> None:
         if uri.scheme not in _ANYWHERE and place in taken:
             raise InputError(f"Two sinks go to '{uri.shown}'.", "Give each a place of its own.")
         taken.add(place)
+
+
+def check_stats(path: Path, words: Sequence[LaneWords]) -> None:
+    """See that the counters overwrite nothing that the run reads or writes.
+
+    Args:
+        path: what ``--stats`` names.
+        words: the sources and sinks of the run.
+
+    Raises:
+        InputError: it is a source or a sink of the run, or has the name of a video or a picture.
+    """
+    place = "path", str(path.resolve())
+    for uri in (
+        *(parse_source(lane.source) for lane in words),
+        *(parse_sink(text) for lane in words for text in lane.sinks),
+    ):
+        if _place(uri) == place:
+            raise InputError(
+                f"--stats would overwrite '{uri.shown}'.", "Choose another name, such as run.json."
+            )
+    if path.suffix.lower() in {*video_suffixes(), *IMAGE_SUFFIXES}:
+        raise InputError(
+            f"--stats '{path}' has the name of a video or a picture.",
+            "The counters are JSON: choose a name such as run.json.",
+        )
 
 
 def _place(uri: Uri) -> tuple[str, str]:

@@ -73,6 +73,8 @@ class EventLog:
             away = source.state == "held" or (source.state == "opening" and source.reason)
             word = "lost" if source.state == "held" else "waiting for it"
             trouble = word if away else "failed" if source.state == "failed" else ""
+            if source.state == "ended":
+                continue  # stopped while it was away: it did not come back
             self._tell(("source", number), source.uri, trouble, source.reason)
         for sink in stats.sinks:
             trouble = "failed" if sink.state == "failed" else ""
@@ -164,6 +166,8 @@ def summary_lines(summary: StreamSummary, scale: int) -> list[str]:
         speed = source.frames / stats.seconds if stats.seconds else 0.0
         line = f"{source.uri}: {size}, {source.frames} frames in {stats.seconds:.1f} s"
         line += f" ({speed:.1f} fps)"
+        if not source.width:
+            line = f"{source.uri}: it never came, in {stats.seconds:.1f} s"
         for count, what in (
             (source.dropped, "dropped"),
             (source.held, "held"),

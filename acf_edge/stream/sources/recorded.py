@@ -89,6 +89,7 @@ class RecordedSource:
             keep_damaged=options["keep-damaged"],
             deinterlace=options["deinterlace"],
             start=options["start"],
+            keep_word="'?keep-damaged=1' after the name",
         )
         if self._shelf is not None:
             self._shelf.fill(self._sound(file))
