@@ -43,7 +43,17 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "evaluate": ("degrade", "engine", "foreign", "imaging", "model"),
     "builder": ("degrade", "imaging", "evaluate", "report", *WORKSHOP, *RUNTIME),
     "demo": ("builder", "degrade", "imaging", "evaluate", "report", *WORKSHOP, *RUNTIME),
-    "cli": ("builder", "degrade", "demo", "explain", "imaging", "evaluate", "report", *WORKSHOP, *RUNTIME),
+    "cli": (
+        "builder",
+        "degrade",
+        "demo",
+        "explain",
+        "imaging",
+        "evaluate",
+        "report",
+        *WORKSHOP,
+        *RUNTIME,
+    ),
 }
 
 # Torch and what comes with it: the runtime does without, at any depth.
