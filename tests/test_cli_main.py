@@ -220,3 +220,30 @@ assert not heavy, heavy
 """
     done = run_python(code)
     assert done.returncode == 0, done.stderr
+
+
+def test_closed_streams_do_not_become_files(tmp_path: Path) -> None:
+    """The first file that is opened must not get the number of stdout."""
+    code = (
+        "import os, sys; from acf_edge.cli import main; main.main(['--version']);"
+        f"file = open({str(tmp_path / 'a')!r}, 'w'); sys.exit(file.fileno() < 3)"
+    )
+    closed = subprocess.run(f'"{sys.executable}" -c "{code}" <&- >&- 2>&-', shell=True)
+    assert closed.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("utf-8", b"\\udcff \xc3\xb6"), ("ascii", b"\\udcff \\xf6")]
+)
+def test_names_that_are_no_text_can_be_printed(encoding: str, shown: bytes) -> None:
+    code = (
+        "import types; from acf_edge.cli import main;"
+        "from rich.console import Console; verb = types.ModuleType('enhance');"
+        "verb.NAME, verb.HELP, verb.EXAMPLE = 'enhance', 'x', 'x';"
+        "verb.add_arguments = lambda parser: None;"
+        "verb.run = lambda args: Console().print(chr(0xdcff), chr(0xf6)) or 0;"
+        "main.load_verb = lambda name: verb; raise SystemExit(main.main(['enhance']))"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": f"{encoding}:strict"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, shown, b"")

@@ -303,11 +303,13 @@ sys.exit(main.main())
 """
 
 
-def launch(*words: str | Path) -> subprocess.Popen[str]:
+def launch(
+    *words: str | Path, stdout: Any = subprocess.PIPE, stderr: Any = subprocess.PIPE
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "stream", *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=stdout,
+        stderr=stderr,
         text=True,
         env={**os.environ, "ACF_EDGE_DEBUG": ""},
     )
@@ -324,7 +326,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
     pytest.fail("it never began")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_finishes_the_recordings(tmp_path: Path, number: signal.Signals) -> None:
     out, stats = tmp_path / "out.mp4", tmp_path / "stats.json"
     process = launch("test://clock?width=192&height=128", out, "--stats", stats, "--json")
@@ -336,6 +338,37 @@ def test_a_signal_finishes_the_recordings(tmp_path: Path, number: signal.Signals
     with av.open(str(out)) as container:
         frames = sum(1 for _ in container.decode(video=0))
     assert frames == json.loads(told)["sinks"][0]["frames"] > 5
+
+
+def test_a_terminal_that_is_closed_finishes_the_recordings(tmp_path: Path) -> None:
+    out, stats = tmp_path / "out.mp4", tmp_path / "stats.json"
+    terminal, side = os.openpty()
+    process = launch(
+        "test://clock?width=192&height=128", out, "--stats", stats, stdout=side, stderr=side
+    )
+    os.close(side)
+    wait_for(stats, process)
+    os.close(terminal)
+    time.sleep(0.6)  # the line that lives there is drawn again
+    assert process.poll() is None
+    process.send_signal(signal.SIGHUP)
+    process.wait(60)
+    with av.open(str(out)) as container:
+        frames = sum(1 for _ in container.decode(video=0))
+    assert frames == json.loads(stats.read_text())["sinks"][0]["frames"] > 5
+
+
+def test_a_log_that_cannot_be_written_ends_no_stream(quick: None, tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    with Path("/dev/full").open("w") as full:
+        process = launch(
+            "test://bars?width=64&height=48&frames=5&realtime=0", "null://", tmp_path / "sub.mkv",
+            "+", "test://bars?width=64&height=48&frames=5&realtime=0", tmp_path / "odd.webm",
+            "--stats", tmp_path / "s.json", stdout=subprocess.PIPE, stderr=full,
+        )  # fmt: skip
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and "sub.mkv: 5 frames" in out
 
 
 def test_errors_are_one_line(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import difflib
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -120,6 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments after the program's name; those of the process if None.
     """
+    _prepare_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = next((argument for argument in arguments if not argument.startswith("-")), "")
     try:
@@ -136,6 +138,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get(DEBUG_VARIABLE):
             traceback.print_exc()
         return _report(error, name)
+
+
+def _prepare_streams() -> None:
+    """Put nothing where a standard stream was closed (``>&-``, some service managers).
+
+    Else the next file that is opened gets its number, and what a library prints goes into it.
+    Names that are no text in the locale (bytes of another encoding) are printed all the same.
+    """
+    for stream, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, stream) is None:
+            nothing = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - stays open
+            setattr(sys, stream, nothing)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _run(arguments: list[str], name: str) -> int:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a polite request to finish."""
+"""Ctrl-C, SIGTERM and a closed terminal as a polite request to finish."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from types import FrameType
 
 @contextlib.contextmanager
 def stop_on_signals(on_first: Callable[[], None] | None = None) -> Iterator[threading.Event]:
-    """Give an event that the first SIGINT or SIGTERM sets; the second one interrupts.
+    """Give an event that the first SIGINT, SIGTERM or SIGHUP sets; the second one interrupts.
 
-    The old handlers come back at the end. Outside the main thread signals cannot
-    be caught: the event then stays clear.
+    A SIGHUP that is ignored (``nohup``) stays so. The old handlers come back at the end.
+    Outside the main thread signals cannot be caught: the event then stays clear.
 
     Args:
         on_first: called when the event is set, e.g. to tell the user.
@@ -31,7 +31,10 @@ def stop_on_signals(on_first: Callable[[], None] | None = None) -> Iterator[thre
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
-    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    old = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield event
     finally:

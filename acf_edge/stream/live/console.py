@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -30,9 +32,16 @@ class LiveLine:
         self._stopping = False
 
     def __enter__(self) -> LiveLine:
-        if self._shown:
-            self._live.start()
+        self._draw(self._live.start)
         return self
+
+    def _draw(self, how: Callable[[], None]) -> None:
+        """A terminal that was closed ends no stream: nothing is drawn from then on."""
+        if self._shown:
+            try:
+                how()
+            except OSError:
+                self._shown = False
 
     def __exit__(
         self,
@@ -40,13 +49,12 @@ class LiveLine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._shown:
-            self._live.stop()
+        self._draw(self._live.stop)
 
     def update(self, stats: RunStats) -> None:
         """Show these counters."""
-        if self._shown:
-            self._live.update(live_text(stats, self._stopping), refresh=True)
+        text = live_text(stats, self._stopping)
+        self._draw(lambda: self._live.update(text, refresh=True))
 
     def stopping(self) -> None:
         """Say, from now on, that the request to stop has been heard."""
@@ -86,7 +94,13 @@ class EventLog:
             return
         self._trouble[key] = trouble
         what = f"{trouble}: {reason}" if reason else trouble or "is there"
-        self._console.print(escape(f"{uri}: {what}"))
+        _tell(self._console, f"{uri}: {what}")
+
+
+def _tell(console: Console, line: str) -> None:
+    """Print a line; a log on a full disk, or a closed terminal, ends no stream."""
+    with contextlib.suppress(OSError):
+        console.print(escape(line))
 
 
 def live_text(stats: RunStats, stopping: bool = False) -> Text:
@@ -149,12 +163,12 @@ def print_summary(
     parts: list[SourceStats | SinkStats] = [*summary.stats.sources, *summary.stats.sinks]
     for part in parts:
         if part.state == "failed":
-            errors.print(escape(f"failed: {part.uri}: {part.reason}"))
+            _tell(errors, f"failed: {part.uri}: {part.reason}")
     if summary.interrupted:
-        errors.print("interrupted: a file was not enhanced to its end")
+        _tell(errors, "interrupted: a file was not enhanced to its end")
     if not as_json:
         for note in summary.notes:
-            errors.print(escape(f"note: {note}"))
+            _tell(errors, f"note: {note}")
 
 
 def summary_lines(summary: StreamSummary, scale: int) -> list[str]:
