@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import socket
 import threading
 import time
@@ -214,7 +215,10 @@ def rig(
         ended.set()
         if feed:
             thread.join()
+        recorder = sink._server.site.recorder if sink._server else None
         sink.close()
+        if recorder and recorder._folder:
+            shutil.rmtree(recorder._folder, ignore_errors=True)
 
 
 class SlowLink:

@@ -140,7 +140,7 @@ class Recorder:
             for each in self.finished.values():
                 if each.fetched:
                     each.path.unlink(missing_ok=True)
-            kept = [each.path for each in self.finished.values() if not each.fetched]
+            kept = [each.path for each in self.finished.values() if each.path.is_file()]
             if self._running is not None:
                 kept.append(self._running.path)
             if not kept:
