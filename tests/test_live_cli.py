@@ -81,7 +81,8 @@ def test_two_sources_and_a_machine_readable_summary(
 
 def test_limits(quick: None, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(clip, "null://", "--frames", "7", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["frames"] == 7
+    told = json.loads(capsys.readouterr().out)
+    assert told["frames"] == 7 and told["sources"][0]["captured"] == 7
     begun = time.monotonic()
     assert call("test://noise?width=64&height=48", "null://", "--duration", "300ms") == 0
     assert time.monotonic() - begun >= 0.3

@@ -114,7 +114,32 @@ def test_what_cannot_be_opened_is_refused_at_once(start: Any) -> None:
     refusing = ToySink(open_error=InputError("the port is in use."))
     with pytest.raises(InputError, match="port"):
         start([Lane(ToySource(live=True), [refusing, sink])]).end()
-    assert sink.closed == 1
+    assert sink.closed == bool(sink.opened_with)
+
+
+class LateRefusal(ToySource):
+    """Cannot be opened, and says so once ``engine`` is at work on another source's frame."""
+
+    def __init__(self, engine: ToyEngine) -> None:
+        super().__init__(open_error=InputError("'x.mp4' does not exist.", "Check the path."))
+        self.engine = engine
+
+    def open(self) -> Any:
+        assert self.engine.entered.wait(20)
+        return super().open()
+
+
+def test_a_refused_run_writes_nothing_of_what_is_under_way(start: Any) -> None:
+    engine, sink = ToyEngine(), ToySink()
+    engine.gate.clear()
+    lanes = [Lane(LateRefusal(engine), [ToySink()]), Lane(ToySource(frames=30), [sink])]
+    running = start(lanes, [engine])
+    eventually(lambda: running.run.stats().sources[1].state == "ended")
+    time.sleep(0.1)
+    engine.gate.set()
+    with pytest.raises(InputError, match=r"x\.mp4"):
+        running.end()
+    assert sink.closed == 1 and not sink.got
 
 
 def test_a_file_that_turns_out_to_be_damaged_is_finished_and_told(start: Any) -> None:

@@ -87,6 +87,7 @@ class Feed:
         self.holding = self.finished = self.complete = False
         self.wait, self.infer = Latency(clock), Latency(clock)
         self.inbox: Mailbox[Shot | Packet[Stream]] = Mailbox(1, waits=False)
+        self._unwanted = 0
         self._wake = wake
         self._capture = Latency(clock)
         self._changed = changed
@@ -126,6 +127,10 @@ class Feed:
         with self._lock:
             self._stop.set()
         self.inbox.close()
+
+    def forget_waiting(self) -> None:
+        """Throw away what waits for the engine: it was read ahead, and nobody wants it."""
+        self._unwanted += self.inbox.abandon()
 
     @property
     def stopping(self) -> bool:
@@ -248,7 +253,7 @@ class Feed:
             width=self.size[0],
             height=self.size[1],
             fps=self.infer.rate(),
-            captured=self.captured,
+            captured=self.captured - self._unwanted,
             frames=self.frames,
             dropped=self.inbox.dropped,
             held=self.held,

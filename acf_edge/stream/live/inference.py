@@ -140,7 +140,7 @@ class _Track:
             if feed.frames == self._limit:
                 feed.complete = True
                 feed.stop()
-                feed.inbox.abandon()
+                feed.forget_waiting()
         return True
 
     def _finish(self) -> None:

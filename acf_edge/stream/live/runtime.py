@@ -210,7 +210,7 @@ class StreamRun:
         for feed in self._feeds:
             if not feed.finished:
                 feed.stop()
-                feed.inbox.abandon()
+                feed.forget_waiting()
                 feed.finish()
         self._event.set()
 
@@ -247,6 +247,12 @@ class StreamRun:
         if failure is not None and self._failure is None:
             self._failure = failure
             self._stop()
+            if self._inference.error is None:
+                # What is under way must not leave a file behind that stands in the way of
+                # the next try.
+                self._inference.quit()
+                for outlet in self._board.all():
+                    outlet.hurry()
 
     def _wind_up(self, feed: Feed) -> bool:
         """See to it that a source ends when it should; True once it and its sinks are closed."""
@@ -279,7 +285,7 @@ class StreamRun:
         self._inference.quit()
         self._stop()
         for feed in self._feeds:
-            feed.inbox.abandon()
+            feed.forget_waiting()
             feed.let_go()
         limit = time.monotonic() + _LET_GO
         for outlet in self._board.all():
