@@ -57,6 +57,24 @@ def _numbers(path: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("suffix", KINDS)
+def test_a_disk_too_full_for_the_beginning_leaves_nothing_that_does_not_play(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    sink = RecordingSink(place_uri(path))
+    sink.open(info(128, 96, live=True), (128, 96), SilentSource())
+    with file_limit(30_000):
+        with contextlib.suppress(SinkFailed):
+            for number in range(60):
+                sink.write(moment(_noisy(number), 3600 * number))
+        notes = sink.close()
+    assert path.exists() == any("holds what was recorded" in note for note in notes)
+    if path.exists():
+        with av.open(str(path)) as container:
+            assert next(container.decode(video=0), None) is not None
+
+
+@pytest.mark.parametrize("suffix", KINDS)
 def test_a_full_disk_ends_this_sink_and_what_was_written_plays(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"out{suffix}"
     sink = RecordingSink(place_uri(path))

@@ -97,12 +97,16 @@ def container_of(path: Path) -> Container:
     return found
 
 
-def drop_torn_end(path: Path) -> None:
+def drop_torn_end(path: Path) -> bool:
     """Cut a fragmented MP4 after its last whole fragment.
 
     A full disk ends a file in the middle of one; some players then refuse all of
     it. Any other file, and one that cannot be changed, is left as it is.
+
+    Returns:
+        False if it is an MP4 without any whole pictures: there is nothing to be played in it.
     """
+    kinds: list[bytes] = []  # of the whole boxes
     with contextlib.suppress(OSError), path.open("r+b") as file:
         size = file.seek(0, 2)
         whole = offset = 0
@@ -114,7 +118,9 @@ def drop_torn_end(path: Path) -> None:
             if length < 8 or offset + length > size:
                 break
             offset += length
+            kinds.append(kind)
             if kind in (b"ftyp", b"moov", b"mdat", b"free"):
                 whole = offset
         if 0 < whole < size:
             file.truncate(whole)
+    return kinds[:1] != [b"ftyp"] or {b"moov", b"mdat"} <= set(kinds)

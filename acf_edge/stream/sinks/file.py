@@ -286,9 +286,9 @@ class _Recording:
         if not self.closed:
             self.closed = True
             self._abandon()
-            drop_torn_end(self._place.path)
+            plays = drop_torn_end(self._place.path)
             self._say()
-            if self.frames and self._place.path.exists():
+            if self.frames and plays and self._place.path.exists():
                 self.notes.append(f"'{self._place.path}' holds what was recorded until then")
             else:
                 self._place.discard()
