@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import threading
 import time
@@ -22,6 +23,7 @@ from acf_edge.stream.protocols import Moment
 _REMEMBERED, _FORGET = 3, 0.998
 # Everything that can happen rings the bell; this is only a safety net.
 _IDLE = 1.0
+_MILLISECOND = Fraction(1, 1000)
 
 
 class Inference:
@@ -221,12 +223,15 @@ class _Track:
         return True
 
     def _after(self, pts: int, time_base: Fraction) -> int:
-        """``pts``, or the first one after what was last shown: held pictures took time, too."""
+        """``pts``, or one after what was last shown: held pictures took time, too.
+
+        Of a live source it is a millisecond after: Matroska counts in those.
+        """
         if self._shown is not None:
             shown, base = self._shown
-            if base == time_base:
-                pts = max(pts, shown + 1)
-            else:
-                pts = max(pts, int(shown * base / time_base) + 1)
+            step = math.ceil(_MILLISECOND / time_base) if self.feed.live else 1
+            if base != time_base:
+                shown = int(shown * base / time_base)
+            pts = max(pts, shown + step)
         self._shown = (pts, time_base)
         return pts
