@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from fractions import Fraction
 from collections.abc import Iterator
+from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -87,7 +88,7 @@ def test_a_lost_source_is_held_and_goes_on_when_it_is_back(stage: Any) -> None:
     assert source.reconnects == 1 and source.held > 0 and source.reason == ""
     assert summary.exit_code == 0
     stamps = [m.frame.pts for m in stage.sink.got]
-    gaps = [(b - a) * UNIT for a, b in zip(stamps, stamps[1:], strict=False)]
+    gaps = [(b - a) * UNIT for a, b in pairwise(stamps)]
     assert min(gaps) >= Fraction(1, 1000), "Matroska counts in milliseconds"
     assert float((stamps[-1] - stamps[0]) * UNIT) > 1.0, "the outage takes its time on the timeline"
     held = [m.held for m in stage.sink.got]
