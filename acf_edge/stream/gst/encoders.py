@@ -96,10 +96,11 @@ def choose_encoding(
         )
     if element == "x264enc":
         quality = "pass=cbr" if bitrate else f"pass=qual quantizer={_QUALITY}"
-        # Slices (which zerolatency asks for) look torn in FFmpeg's RTSP readers.
+        # Several threads would cut pictures into slices, which FFmpeg's RTSP readers show torn,
+        # or, without slices, hold pictures back.
         return Encoding(
             element,
-            f"{named} tune=zerolatency sliced-threads=false speed-preset=superfast bframes=0 "
+            f"{named} tune=zerolatency threads=1 speed-preset=superfast bframes=0 "
             f"{quality} bitrate={kilobits} key-int-max={keys}",
         )
     return Encoding(
