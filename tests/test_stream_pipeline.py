@@ -12,7 +12,8 @@ from acf_edge.stream.pipeline import Aborted, Handover, run_pipeline
 
 
 def _alive() -> int:
-    return sum(thread.name.startswith("acf-") for thread in threading.enumerate())
+    stages = {"acf-decode", "acf-infer", "acf-encode"}
+    return sum(thread.name in stages for thread in threading.enumerate())
 
 
 def test_everything_arrives_once_and_in_order() -> None:

@@ -28,6 +28,7 @@ from acf_edge.imaging.scenes import dead_leaves  # noqa: E402
 from acf_edge.model.checkpoint import load_checkpoint  # noqa: E402
 from acf_edge.model.config import config_named  # noqa: E402
 from acf_edge.model.network import AcfNetwork  # noqa: E402
+from acf_edge.model.plain import build_network  # noqa: E402
 from acf_edge.train.loop import (  # noqa: E402
     Progress,
     Validation,
@@ -36,7 +37,7 @@ from acf_edge.train.loop import (  # noqa: E402
     validate,
 )
 from acf_edge.train.recipe import load_train_recipe  # noqa: E402
-from acf_edge.train.report import row, show_progress  # noqa: E402
+from acf_edge.train.report import _verdict, row, show_progress  # noqa: E402
 
 MEASURED = Validation(Quality(30.5, 0.9, 29.0, 0.88), Quality(29.25, 0.8, 28.0, 0.8))
 REPORT = Progress(40, 100, "mild", 0.0123456789, 1e-3, 12.345, None)
@@ -273,8 +274,10 @@ def test_bicubic_gains_nothing_over_bicubic() -> None:
     assert measured.gain == 0.0
     assert 12.0 < measured.ours.psnr_y < 45.0
     again = validate(Bicubic(config_named("acf-t", 4)), pictures, "acf-std", side=64)
-    assert again == measured
-    assert validate(Bicubic(config_named("acf-t", 4)), pictures, "clean", side=64) != measured
+    assert again.ours == measured.ours
+    assert len(again.alive) == 3 and all(0.0 <= share <= 1.0 for share in again.alive)
+    clean = validate(Bicubic(config_named("acf-t", 4)), pictures, "clean", side=64)
+    assert clean.ours != measured.ours
 
 
 def test_the_mean_is_the_mean_of_each_figure() -> None:
@@ -328,3 +331,14 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "50/100" in shown
     assert "loss 0.0123" in shown
     assert "+1.25 dB against bicubic" in shown
+
+
+def test_a_branch_that_died_is_told(tmp_path: Path) -> None:
+    network = build_network(config_named("acf-t", 4))
+    with torch.no_grad():
+        network.sharing.deblur.up.weight.zero_()
+        network.sharing.deblur.up.bias.fill_(-1.0)
+    measured = validate(network, [dead_leaves(96, 96, 0)], "acf-std")
+    assert measured.alive[1] == 0.0 and measured.alive[0] > 0.0 and measured.alive[2] > 0.0
+    told = _verdict(Progress(9, 10, "joint", 0.1, 1e-3, 5.0, measured))
+    assert "nothing comes from the branch deblur" in told
