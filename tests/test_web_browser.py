@@ -230,3 +230,25 @@ def test_a_hidden_tab_gets_nothing_until_it_is_shown(browser: Any) -> None:
         shown.evaluate(hide, False)
         shown.evaluate("acf.next()")
         assert lag(made, shown) < 30
+
+
+def test_a_decoder_that_swallows_pictures_is_begun_anew(browser: Any) -> None:
+    script = """
+      const { decode, configure } = VideoDecoder.prototype;
+      let count = 0;
+      window.begun = 0;
+      VideoDecoder.prototype.configure = function (...given) {
+        window.begun += 1;
+        count = 0;
+        return configure.apply(this, given);
+      };
+      VideoDecoder.prototype.decode = function (...given) {
+        count += 1;
+        return window.begun <= 2 && count > 20 ? undefined : decode.apply(this, given);
+      };
+    """
+    with rig() as made, page(browser, made.url, script) as shown:
+        shown.wait_for_function("() => window.begun >= 4")
+        number = shown.evaluate("acf.last.number")
+        shown.wait_for_function("(number) => acf.last.number > number + 30", arg=number)
+        assert lag(made, shown) < 30

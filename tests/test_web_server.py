@@ -166,6 +166,9 @@ def test_a_recording_is_made_downloaded_and_thrown_away(tmp_path: Path) -> None:
         assert answer.body == b"a whole film"
         assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
         assert post(made.url, "/api/record/stop").status == 409
+        assert made.sink._server is not None and made.sink._server.site.recorder is not None
+        kept = made.sink._server.site.recorder.finished
+        wait_for(lambda: kept[name].fetched)
         notes = made.sink.close()
     assert not path.exists()
     assert not [note for note in notes if "kept" in note]

@@ -241,3 +241,21 @@ def test_answers_tell_how_old_the_pictures_were() -> None:
         sender.cancel()
 
     play(story())
+
+
+def test_after_a_pause_nobody_waits_for_what_was_thrown_away() -> None:
+    async def story() -> None:
+        bench = Bench()
+        sender = asyncio.create_task(bench.viewer.send_forever())
+        bench.viewer.start(JPEG)
+        bench.viewer.offer(encoded(1, codec=JPEG))
+        await bench.run()
+        bench.viewer.pause(None)  # the first one is on its way, and never answered
+        await bench.run(10.0)
+        bench.viewer.start(JPEG)
+        bench.viewer.offer(encoded(2, codec=JPEG))
+        await bench.run()
+        assert bench.viewer.sent == 2
+        sender.cancel()
+
+    play(story())

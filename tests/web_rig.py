@@ -164,14 +164,17 @@ class Rig:
     running: threading.Event
     number: int = 0
     slowest_write: float = 0.0
+    one: threading.Lock = field(default_factory=threading.Lock)
 
     def write(self, *, held: bool = False) -> None:
-        self.number += 1
-        item = moment(self.number, self.paint, held=held)
-        began = time.monotonic()
-        self.sink.write(item)
-        self.slowest_write = max(self.slowest_write, time.monotonic() - began)
-        self.controls.frames += 1
+        # As in the runtime, never two at a time.
+        with self.one:
+            self.number += 1
+            item = moment(self.number, self.paint, held=held)
+            began = time.monotonic()
+            self.sink.write(item)
+            self.slowest_write = max(self.slowest_write, time.monotonic() - began)
+            self.controls.frames += 1
 
 
 @contextlib.contextmanager

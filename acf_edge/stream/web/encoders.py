@@ -20,10 +20,10 @@ from acf_edge.stream.protocols import SinkFailed
 # BT.709 and loses up to 8 code values of a saturated blue; BT.601 comes out right everywhere.
 BROWSER = Colour(matrix=6, range=1, primaries=1, transfer=1)
 
-# Bits per pixel and second of look-ahead that bound a noisy picture; what a calm
-# one needs lies far below.
+# Bits per pixel that bound a noisy picture at crf 20, and the time over which they are
+# counted; what a calm one needs lies far below. Six steps of crf are a factor of two.
 _MOST_BITS_PER_PIXEL = 0.5
-_BUFFER_SECONDS = 0.25
+_BUFFER_SECONDS, _BUFFER_FRAMES = 0.25, 8
 
 
 class H264Encoder:
@@ -60,7 +60,10 @@ class H264Encoder:
         context.color_range = BROWSER.range
         context.color_primaries = BROWSER.primaries
         context.color_trc = BROWSER.transfer
-        most = max(500, round(width * height * max(rate, 1.0) * _MOST_BITS_PER_PIXEL / 1000))
+        bits = _MOST_BITS_PER_PIXEL * 2 ** ((20 - crf) / 6)
+        rate = float(context.framerate)
+        most = max(500, round(width * height * rate * bits / 1000))
+        buffer = max(250, round(most * max(_BUFFER_SECONDS, _BUFFER_FRAMES / rate)))
         context.options = {
             "preset": preset,
             "tune": "zerolatency",
@@ -69,8 +72,7 @@ class H264Encoder:
             "threads": str(max(1, min(4, (os.cpu_count() or 1) // 2))),
             # The page asks for key frames when it needs one.
             "x264-params": (
-                "keyint=infinite:scenecut=0:ref=1:"
-                f"vbv-maxrate={most}:vbv-bufsize={max(250, round(most * _BUFFER_SECONDS))}"
+                f"keyint=infinite:scenecut=0:ref=1:vbv-maxrate={most}:vbv-bufsize={buffer}"
             ),
         }
         try:

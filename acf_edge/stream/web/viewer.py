@@ -83,9 +83,9 @@ class Viewer:
         return None if self.paused or asleep else self.codec
 
     def start(self, codec: str) -> None:
-        """Begin (again) with a codec."""
+        """Begin (again) with a codec. What was sent before is never answered."""
         self.codec, self.paused, self.pinned = codec, False, None
-        self._queue.clear()
+        self._forget()
         self._needs_key, self._asked = True, codec == H264
         if self._asked:
             self._ask_key(True)
@@ -93,7 +93,12 @@ class Viewer:
     def pause(self, shown: Numbered | None) -> None:
         """Send nothing until :meth:`start`; ``shown`` stays at hand for a snapshot."""
         self.paused, self.pinned = True, shown
+        self._forget()
+
+    def _forget(self) -> None:
+        # A page that pauses or begins anew throws away what it has not drawn yet.
         self._queue.clear()
+        self._in_flight.clear()
 
     def notice(self, kind: str, text: str) -> None:
         """Send a text soon; of two of a kind, the newer one."""

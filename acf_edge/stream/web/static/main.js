@@ -9,6 +9,7 @@ import { PathBar, Plot } from "./plots.js";
 import { Stage } from "./stage.js";
 
 const SILENCE_MS = 3000;
+const STUCK_MS = 5000;
 const RECENT = 4;
 const byId = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
@@ -22,6 +23,7 @@ if (query.has("token")) {
 const transport = await transportFor(query);
 const toast = new Toast();
 const shown = { count: 0, recent: [], late: [], number: 0, sequence: null, gaps: 0, at: 0 };
+let begun = 0; // when pictures were asked for
 let paused = false;
 let connected = false;
 let ended = false;
@@ -85,6 +87,7 @@ function start() {
   decoder = transport.codec === "h264"
     ? new H264Decoder(give, skip, fallBack) : new JpegDecoder(give, skip);
   shown.sequence = null;
+  begun = performance.now();
   link.send({ t: "start", codec: transport.codec });
 }
 
@@ -294,5 +297,10 @@ for (const [key, id] of Object.entries(KEYS)) {
 }
 
 showTransport();
-setInterval(state, 1000);
+setInterval(() => {
+  state();
+  // A decoder may have swallowed what the server waits to be answered: ask anew.
+  const looking = connected && !paused && !document.hidden;
+  if (looking && performance.now() - Math.max(shown.at, begun) > STUCK_MS) start();
+}, 1000);
 link.connect();
