@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 from truth_tools import as_tagged, write_film
 from video_clips import FakeEngine, Image, smooth_picture
@@ -186,15 +187,23 @@ def on_a_page(browser: Any, folder: Path, source: str) -> Image:
         running(source, f"web://127.0.0.1:{port}?crf=1"),
         contextlib.closing(browser.new_page()) as page,
     ):
-        for _ in range(100):
+        for _ in range(300):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
                 break
             time.sleep(0.05)
         page.goto(f"http://127.0.0.1:{port}/")
         shown = f"() => document.querySelector('#after').width === {WIDTH}"
         page.wait_for_function(shown, timeout=15000)
-        page.wait_for_timeout(400)
-        data = page.evaluate("() => document.querySelector('#after').toDataURL('image/png')")
-    path = folder / "canvas.png"
-    path.write_bytes(base64.b64decode(data.partition(",")[2]))
-    return read_image(path)
+        # Who joins a camera between two key frames sees the first pictures spoilt.
+        page.wait_for_timeout(2500)
+        before: Image | None = None
+        for number in range(20):
+            data = page.evaluate("() => document.querySelector('#after').toDataURL('image/png')")
+            path = folder / f"canvas{number}.png"
+            path.write_bytes(base64.b64decode(data.partition(",")[2]))
+            shown_now = read_image(path)
+            if before is not None and np.abs(shown_now.astype(int) - before).mean() < 0.05:
+                break
+            before = shown_now
+            page.wait_for_timeout(200)
+    return shown_now
