@@ -14,7 +14,7 @@ from acf_edge.files import atomic_path
 from acf_edge.stream.web.encoders import encode_png
 from acf_edge.stream.web.hub import Numbered
 from acf_edge.stream.web.recorder import Recorder, stamp
-from acf_edge.stream.web.server import SITE, Site
+from acf_edge.stream.web.site import SITE, Site
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Action = Callable[[Site, dict[str, Any]], Awaitable[dict[str, Any]]]

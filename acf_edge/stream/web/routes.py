@@ -20,7 +20,7 @@ from acf_edge.stream.web.metrics import (
     stream_metrics,
 )
 from acf_edge.stream.web.recorder import stamp
-from acf_edge.stream.web.server import SITE, STATIC, Site
+from acf_edge.stream.web.site import SITE, STATIC, Site
 from acf_edge.stream.web.viewer import Viewer
 from acf_edge.stream.web.wire import H264, JPEG, KINDS
 

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from acf_edge.stream.web.hub import Numbered
-from acf_edge.stream.web.server import SITE, Site
+from acf_edge.stream.web.site import SITE, Site
 from acf_edge.stream.web.viewer import Viewer
 from acf_edge.stream.web.wire import AFTER, CODECS, JPEG, KINDS, Encoded
 

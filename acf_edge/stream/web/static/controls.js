@@ -137,6 +137,7 @@ export class Engines {
     this.root = document.getElementById("engines");
     this.reason = document.getElementById("reason");
     this.rows = new Map();
+    this.quietUntil = 0;
   }
 
   /** rungs: names, best first; held: the name that was chosen, or null. */
@@ -165,12 +166,15 @@ export class Engines {
   }
 
   async hold(name) {
+    // Figures that were on their way before the server knew must not take the choice back.
+    this.quietUntil = Infinity;
     try {
       await post("/api/hold", { rung: name });
       this.toast.say(name ? `Staying with ${name}.` : "The governor chooses the engine again.");
     } catch (error) {
       this.toast.say(error.message, true);
     }
+    this.quietUntil = performance.now() + 1000;
   }
 
   /** Show which engine runs, what share each had, and why. */
@@ -183,7 +187,7 @@ export class Engines {
       row.input.setAttribute("aria-description", active ? "in use" : "");
       const share = name !== null && all ? (100 * (frames[name] || 0)) / all : null;
       row.share.value = share === null ? "" : `${share >= 99.95 ? 100 : share.toFixed(1)} %`;
-      if (document.activeElement !== row.input && this.rows.size > 1) {
+      if (performance.now() > this.quietUntil && this.rows.size > 1) {
         row.input.checked = (held ?? null) === name;
       }
     }
