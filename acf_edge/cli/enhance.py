@@ -64,11 +64,12 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb; 0, 1 when files of a folder failed, 130 when it was interrupted."""
     from pathlib import Path
 
-    from acf_edge.engine import load_engine, open_bundle
+    from acf_edge.engine import open_bundle
     from acf_edge.resources import default_bundle
     from acf_edge.stream.batch import command
     from acf_edge.stream.batch.reader import Reading
     from acf_edge.stream.encoder import EncoderOptions
+    from acf_edge.stream.live.fitting import FittingEngine
 
     wishes = command.Wishes(
         source=Path(args.input),
@@ -84,5 +85,5 @@ def run(args: argparse.Namespace) -> int:
     command.check(wishes)
     bundle = open_bundle(args.engine or default_bundle())
     # Idle threads of the engine that wait busily would take the cores from the encoder.
-    engine = load_engine(bundle, threads=args.threads, spin=False)
+    engine = FittingEngine(bundle, threads=args.threads, spin=False)
     return command.run(wishes, bundle, engine)

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from acf_edge.engine import Engine, load_engine
+from acf_edge.engine import Engine
 from acf_edge.engine.bicubic import BicubicEngine
 from acf_edge.engine.protocol import Uint8Image
 from acf_edge.errors import InputError
 from acf_edge.resources import default_bundle
+from acf_edge.stream.live.fitting import FittingEngine
 from acf_edge.stream.live.tiles import TiledEngine
 
 _SLOW = 0.5
@@ -58,7 +59,7 @@ def build_ladder(
         spin: let idle threads wait busily.
         bicubic: end with bicubic interpolation.
         tile: ``(width, height)`` of the tiles in which all networks work; None = whole
-            frames.
+            frames where they fit into the memory.
 
     Returns:
         The engines, each with a name of its own.
@@ -78,7 +79,7 @@ def build_ladder(
                 )
             engine: Engine
             if tile is None:
-                engine = load_engine(path, threads=threads, spin=spin)
+                engine = FittingEngine(path, threads=threads, spin=spin, video=True)
             else:
                 engine = TiledEngine(path, tile=tile, threads=threads, spin=spin, video=True)
             engines.append(_with_own_name(engine, path, [other.name for other in engines]))
