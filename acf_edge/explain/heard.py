@@ -10,12 +10,11 @@ import numpy.typing as npt
 import torch
 
 from acf_edge.errors import InputError
+from acf_edge.model.config import BRANCHES
 from acf_edge.model.network import AcfNetwork
 
 Uint8Image = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
-
-BRANCHES = ("artefact", "deblur", "structure")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from acf_edge.explain.heard import BRANCHES, FloatArray, Heard
+from acf_edge.explain.heard import FloatArray, Heard
+from acf_edge.model.config import BRANCHES
 
 Uint8Image = npt.NDArray[np.uint8]
 

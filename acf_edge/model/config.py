@@ -12,6 +12,8 @@ from acf_edge.errors import InputError
 
 CHANNEL_MULTIPLE = 16
 """Widths are multiples of this: what INT8 convolutions on CPUs and GPUs are built for."""
+BRANCHES = ("artefact", "deblur", "structure")
+"""Of the sharing phase, in the order in which the junction hears them."""
 VOTINGS = ("sigmoid", "softmax", "gate", "none", "plain")
 """How the junction votes, see :mod:`acf_edge.model.junction`; ``plain`` has no branches at all."""
 MAX_WIDTH = 1024

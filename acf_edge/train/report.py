@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from acf_edge.errors import MissingExtraError
+from acf_edge.model.config import BRANCHES
 from acf_edge.train.loop import Progress
 
 
@@ -101,11 +102,7 @@ def _verdict(progress: Progress) -> str:
         f"{progress.stage}  loss {progress.loss:.4f}  "
         f"PSNR-Y {table['psnr_y']:.2f} dB, {table['gain_psnr_y']:+.2f} dB against bicubic"
     )
-    dead = [
-        name
-        for name, share in zip(("artefact", "deblur", "structure"), table["alive"], strict=False)
-        if share == 0
-    ]
+    dead = [name for name, share in zip(BRANCHES, table["alive"], strict=False) if share == 0]
     if dead:
         words += f"; nothing comes from the branch {', '.join(dead)}: lower 'rate', begin anew"
     return words

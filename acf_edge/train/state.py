@@ -51,11 +51,8 @@ class Run:
         self.step = 0
         self.seconds = 0.0
 
-    def begin_with(self, network: AcfNetwork) -> int:
+    def begin_with(self, network: AcfNetwork) -> None:
         """Take over the weights that fit in name and shape, say from another scale.
-
-        Returns:
-            How many tensors did.
 
         Raises:
             InputError: none fits.
@@ -70,7 +67,6 @@ class Run:
             )
         self.network.load_state_dict({**own, **fitting})
         self.average.load_state_dict(self.network.state_dict())
-        return len(fitting)
 
     def save(self, path: Path, recipe: TrainRecipe) -> None:
         """Write everything to ``path``, whole or not at all.
