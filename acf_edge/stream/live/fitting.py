@@ -7,7 +7,7 @@ from pathlib import Path
 from acf_edge.engine import Bundle, Engine, load_engine, open_bundle
 from acf_edge.engine.protocol import Uint8Image
 from acf_edge.resources import default_bundle
-from acf_edge.stream.live.tiles import TiledEngine, needs_tiles
+from acf_edge.stream.live.tiles import TiledEngine, tile_test
 
 
 class FittingEngine:
@@ -38,6 +38,7 @@ class FittingEngine:
             bundle = open_bundle(default_bundle() if bundle is None else bundle)
         self._bundle, self._threads, self._spin, self._video = bundle, threads, spin, video
         self._whole: Engine = load_engine(bundle, threads=threads, spin=spin)
+        self._needs_tiles = tile_test(bundle)
         self._tiled: TiledEngine | None = None
         self._in_tiles: dict[tuple[int, int], bool] = {}
 
@@ -56,7 +57,7 @@ class FittingEngine:
         height, width = frame.shape[:2]
         in_tiles = self._in_tiles.get((width, height))
         if in_tiles is None:
-            in_tiles = needs_tiles(self._bundle, width, height)
+            in_tiles = self._needs_tiles(width, height)
             self._in_tiles[width, height] = in_tiles
         return self._for_tiles().run(frame) if in_tiles else self._whole.run(frame)
 

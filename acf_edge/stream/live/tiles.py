@@ -17,7 +17,7 @@ its averages from each tile alone; :attr:`TiledEngine.notes` says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -255,12 +255,20 @@ def needs_tiles(bundle: Bundle, width: int, height: int) -> bool:
         bundle: of the engine.
         width, height: of the frames in pixels.
     """
-    largest = _largest(bundle)
-    if largest is not None and (width > largest[0] or height > largest[1]):
-        return True
-    model = _tile_model(bundle)
+    return tile_test(bundle)(width, height)
+
+
+def tile_test(bundle: Bundle) -> Callable[[int, int], bool]:
+    """:func:`needs_tiles` of one bundle, whose model is read once for all sizes."""
+    largest, model = _largest(bundle), _tile_model(bundle)
     each = model.bytes_per_pixel if model else _TYPICAL
-    return width * height * each > free_memory() // 2
+
+    def needs(width: int, height: int) -> bool:
+        if largest is not None and (width > largest[0] or height > largest[1]):
+            return True
+        return width * height * each > free_memory() // 2
+
+    return needs
 
 
 def _tile_model(bundle: Bundle) -> TileModel | None:
