@@ -23,7 +23,7 @@ PACKAGE = Path(acf_edge.__file__).resolve().parent
 COMMON = {"", "errors", "files", "resources"}
 
 WORKSHOP = ("ops", "model", "train", "compress", "export", "foreign")
-RUNTIME = ("engine", "profile", "stream")
+RUNTIME = ("cuda", "engine", "profile", "stream")
 
 # Room -> the rooms that it may import.
 ROOMS: dict[str, tuple[str, ...]] = {
@@ -37,9 +37,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "compress": ("degrade", "imaging", "model", "train"),
     "export": ("compress", "imaging", "model", "ops"),
     "foreign": ("export", "model"),
-    "engine": ("imaging",),
-    "profile": ("engine", "imaging", "report", "stream"),
-    "stream": ("engine", "imaging"),
+    "cuda": (),
+    "engine": ("cuda", "imaging"),
+    "profile": ("cuda", "engine", "imaging", "report", "stream"),
+    "stream": ("cuda", "engine", "imaging"),
     "evaluate": ("degrade", "engine", "foreign", "imaging", "model"),
     "builder": ("degrade", "imaging", "evaluate", "report", *WORKSHOP, *RUNTIME),
     "demo": ("builder", "degrade", "imaging", "evaluate", "report", *WORKSHOP, *RUNTIME),
