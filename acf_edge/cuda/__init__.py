@@ -24,8 +24,8 @@ from acf_edge.cuda.nvrtc import compile_cubin
 from acf_edge.cuda.sources import kernel_hash
 
 __all__ = [
-    "CudaError",
     "Cubin",
+    "CudaError",
     "Device",
     "DeviceArray",
     "DeviceBuffer",

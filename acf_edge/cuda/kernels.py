@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from acf_edge.cuda.cubin import Cubin
 from acf_edge.cuda.driver import Device, Stream
 
-# int: a GPU address (8 bytes). Everything else has its own size; bytes are a struct by value.
-Argument = int | np.generic | ctypes._SimpleCData[Any] | ctypes.Structure | bytes
+if TYPE_CHECKING:
+    # int: a GPU address (8 bytes). Everything else has its own size; bytes are a struct by value.
+    Argument: TypeAlias = (
+        "int | np.generic | ctypes._SimpleCData[Any] | ctypes.Structure | ctypes.Array[Any] | bytes"
+    )
 
 
 class Kernels:
