@@ -219,10 +219,11 @@ def test_an_unknown_layer_is_named(layer: nn.Module, word: str) -> None:
         (lambda x, w: functional.conv2d(x, w, torch.ones(4)), "conv2d"),
         (lambda x, w: functional.conv2d(x, w, padding=1), "conv2d"),
         (lambda x, w: functional.conv2d(x, w, dilation=2), "conv2d"),
-        (lambda x, _: operator.mul(x, x), "mul"),
+        (lambda x, _: operator.mul(x, 2.0), "mul"),
+        (lambda x, w: operator.truediv(x, w), "truediv"),
         (lambda x, _: torch.cat([x, x], 1, out=None), "cat"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_an_unknown_operation_is_named(function: Callable[..., Any], word: str) -> None:
     """Above all those whose further arguments would silently be lost."""

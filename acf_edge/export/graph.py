@@ -22,7 +22,12 @@ from torch.nn import functional
 
 from acf_edge.errors import InputError
 from acf_edge.model.attention import channel_spatial_attention
-from acf_edge.model.junction import junction_vote
+from acf_edge.model.junction import (
+    branch_shares,
+    channel_logits,
+    junction_vote,
+    sum_branches,
+)
 from acf_edge.model.network import depth_to_space
 from acf_edge.ops.functions import DOMAIN
 
@@ -31,8 +36,7 @@ class _Tracer(fx.Tracer):
     """Remembers the module in which each node came to be; keeps our operators whole."""
 
     def __init__(self) -> None:
-        ours = (depth_to_space, junction_vote, channel_spatial_attention)
-        super().__init__(autowrap_functions=ours)
+        super().__init__(autowrap_functions=_WHOLE)
         self.stack: list[str] = [""]
 
     def call_module(
@@ -52,6 +56,17 @@ class _Tracer(fx.Tracer):
         node = super().create_node(*args, **kwargs)
         node.meta["module"] = self.stack[-1]
         return node
+
+
+_WHOLE = (
+    depth_to_space,
+    junction_vote,
+    channel_spatial_attention,
+    sum_branches,
+    channel_logits,
+    branch_shares,
+)
+"""Functions that are written as one thing, not as what they are made of."""
 
 
 @dataclass
@@ -195,10 +210,8 @@ def _function(parts: GraphParts, node: fx.Node, owner: str, values: dict[fx.Node
     count, known = _ARGUMENTS.get(target, (-1, ()))
     if len(args) != count or set(node.kwargs) - set(known):
         raise _cannot(owner, called)
-    if target is torch.relu:
-        return parts.add("Relu", owner, [name(args[0])])
-    if target in (operator.add, torch.add):
-        return parts.add("Add", owner, [name(args[0]), name(args[1])])
+    if target in _PLAIN:
+        return parts.add(_PLAIN[target], owner, [name(argument) for argument in args])
     if target is torch.cat:
         rows, axis = args[0], node.kwargs.get("dim", 0)
         assert isinstance(rows, list | tuple) and isinstance(axis, int)
@@ -212,13 +225,64 @@ def _function(parts: GraphParts, node: fx.Node, owner: str, values: dict[fx.Node
     if target is junction_vote:
         inputs = [name(a) for a in args[:4]]
         return parts.add("JunctionVote", owner, inputs, DOMAIN, branches=args[4])
-    return parts.add("ChannelSpatialAttention", owner, [name(a) for a in args], DOMAIN)
+    if target is channel_spatial_attention:
+        return parts.add("ChannelSpatialAttention", owner, [name(a) for a in args], DOMAIN)
+    if target is channel_logits:
+        return _channel_logits(parts, owner, [name(argument) for argument in args])
+    branches = args[1]
+    assert isinstance(branches, int)
+    if target is branch_shares:
+        return _branch_shares(parts, owner, name(args[0]), branches)
+    return _sum_branches(parts, owner, name(args[0]), branches)
 
+
+def _channel_logits(parts: GraphParts, owner: str, inputs: list[str]) -> str:
+    mean = parts.add("GlobalAveragePool", owner, inputs[:1])
+    row = parts.add("Flatten", owner, [mean], axis=1)
+    logits = parts.add("Gemm", owner, [row, *inputs[1:]], transB=1)
+    axes = parts.constant(f"{owner}.places", np.array([2, 3], np.int64))
+    return parts.add("Unsqueeze", owner, [logits, axes])
+
+
+def _branch_shares(parts: GraphParts, owner: str, logits: str, branches: int) -> str:
+    # Only the branches' own dimension matters to the softmax.
+    apart = parts.constant(f"{owner}.apart", np.array([0, branches, -1], np.int64))
+    wide = parts.add("Reshape", owner, [logits, apart])
+    shares = parts.add("Softmax", owner, [wide], axis=1)
+    shape = parts.add("Shape", owner, [logits])
+    return parts.add("Reshape", owner, [shares, shape])
+
+
+def _sum_branches(parts: GraphParts, owner: str, features: str, branches: int) -> str:
+    first = parts.add("Split", owner, [features], axis=1, num_outputs=branches)
+    pieces = [first, *(parts.unique(f"{owner}/Split:{index}") for index in range(1, branches))]
+    parts.nodes[-1].output[:] = pieces
+    total = pieces[0]
+    for piece in pieces[1:]:
+        total = parts.add("Add", owner, [total, piece])
+    return total
+
+
+_PLAIN: dict[Any, str] = {
+    torch.relu: "Relu",
+    torch.sigmoid: "Sigmoid",
+    operator.add: "Add",
+    torch.add: "Add",
+    operator.sub: "Sub",
+    operator.mul: "Mul",
+}
+"""One operation there, one here, all arguments tensors."""
 
 _ARGUMENTS: dict[Any, tuple[int, tuple[str, ...]]] = {
     torch.relu: (1, ()),
+    torch.sigmoid: (1, ()),
     operator.add: (2, ()),
     torch.add: (2, ()),
+    operator.sub: (2, ()),
+    operator.mul: (2, ()),
+    sum_branches: (2, ()),
+    channel_logits: (3, ()),
+    branch_shares: (2, ()),
     torch.cat: (1, ("dim",)),
     functional.conv2d: (2, ("stride",)),
     depth_to_space: (2, ()),

@@ -38,11 +38,12 @@ class _Core(nn.Module):
 
     def __init__(self, network: AcfNetwork) -> None:
         super().__init__()
-        self.sharing, self.junction = network.sharing, network.junction
-        self.reconstruction, self.anchor = network.reconstruction, network.anchor
+        for name, child in network.named_children():
+            self.add_module(name, child)
+        self.kind = type(network)
 
     def forward(self, padded: Tensor) -> Tensor:
-        return AcfNetwork.folded(self, padded)[0]  # type: ignore[arg-type]
+        return self.kind.folded(self, padded)[0]  # type: ignore[arg-type]
 
 
 def export_network(network: AcfNetwork) -> onnx.ModelProto:
@@ -62,7 +63,9 @@ def export_network(network: AcfNetwork) -> onnx.ModelProto:
         # One fixed name for the core's end, whatever its last operation is.
         node.output[:] = [FOLDED if name == result else name for name in node.output]
     picture_end(parts, network.config.factor, network.config.scale)
-    ours = (functions.junction_vote_function(), functions.attention_function())
+    bodies = (functions.junction_vote_function(), functions.attention_function())
+    used = {node.op_type for node in parts.nodes if node.domain == functions.DOMAIN}
+    ours = [body for body in bodies if body.name in used]
     return assemble(parts, network.config.title, network.config.scale, ours)
 
 

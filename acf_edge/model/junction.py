@@ -54,12 +54,25 @@ def junction_vote(
     mean = features.mean(dim=(2, 3))
     channel = torch.sigmoid(nn.functional.linear(mean, weight, bias))
     voted = features * torch.sigmoid(element_logits) * channel[:, :, None, None]
-    return _sum(voted, branches)
+    return sum_branches(voted, branches)
 
 
-def _sum(features: Tensor, branches: int) -> Tensor:
+def sum_branches(features: Tensor, branches: int) -> Tensor:
+    """``(N, B * C, H, W)`` -> ``(N, C, H, W)``: the branches added up."""
     n, total, h, w = features.shape
     return features.reshape(n, branches, total // branches, h, w).sum(dim=1)
+
+
+def channel_logits(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """What the whole picture says of each channel: ``(N, C, H, W)`` -> ``(N, C, 1, 1)``."""
+    return functional.linear(features.mean(dim=(2, 3)), weight, bias)[:, :, None, None]
+
+
+def branch_shares(logits: Tensor, branches: int) -> Tensor:
+    """The softmax over the branches, of the shape of its input ``(N, B * C, H, W)``."""
+    n, total, h, w = logits.shape
+    shares = torch.softmax(logits.reshape(n, branches, total // branches, h, w), dim=1)
+    return shares.reshape(n, total, h, w)
 
 
 class Votes(NamedTuple):
@@ -114,27 +127,21 @@ class Junction(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """``(N, B * C, H, W)`` -> ``(N, C, H, W)``."""
         if self.silent:
-            return _sum(features, self.branches) * OPEN
+            return sum_branches(features, self.branches) * OPEN
         logits = self.element(features)
         if self.voting == "sigmoid":
             return junction_vote(
                 features, logits, self.channel_weight, self.channel_bias, self.branches
             )
         if self.voting == "none":
-            return _sum(logits, self.branches)
-        channel = self._channel_logits(features)[:, :, None, None]
+            return sum_branches(logits, self.branches)
+        channel = channel_logits(features, self.channel_weight, self.channel_bias)
         if self.voting == "softmax":
-            n, total, h, w = features.shape
-            shape = (n, self.branches, total // self.branches, h, w)
-            share = torch.softmax((logits + channel).reshape(shape), dim=1)
-            return (features.reshape(shape) * share).sum(dim=1)
+            shares = branch_shares(logits + channel, self.branches)
+            return sum_branches(features * shares, self.branches)
         value = torch.relu(self.value(features * torch.sigmoid(logits)))
         update = torch.sigmoid(channel)
-        return _sum(value + update * (features - value), self.branches)
-
-    def _channel_logits(self, features: Tensor) -> Tensor:
-        mean = features.mean(dim=(2, 3))
-        return functional.linear(mean, self.channel_weight, self.channel_bias)
+        return sum_branches(value + update * (features - value), self.branches)
 
     def votes(self, features: Tensor) -> Votes | None:
         """The votes on ``(N, B * C, H, W)``, for pictures of them; None where nobody votes."""
@@ -143,7 +150,8 @@ class Junction(nn.Module):
         n, total, h, w = features.shape
         shape = (n, self.branches, total // self.branches, h, w)
         logits = self.element(features).reshape(shape)
-        channel = self._channel_logits(features).reshape(shape[:3])
+        channel = channel_logits(features, self.channel_weight, self.channel_bias)
+        channel = channel.reshape(shape[:3])
         if self.voting == "softmax":
             passed = torch.softmax(logits + channel[..., None, None], dim=1)
             return Votes(torch.softmax(channel, dim=1), torch.softmax(logits, dim=1), passed)
