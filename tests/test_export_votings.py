@@ -64,9 +64,7 @@ def test_only_what_has_an_operator_uses_one(network: AcfNetwork) -> None:
 
 def test_all_of_them_become_int8(network: AcfNetwork) -> None:
     model = inline_operators(export_network(network))
-    store = calibrate(
-        model, quantized_values(model), scenes(3), source="scenes", weights_sha256=""
-    )
+    store = calibrate(model, quantized_values(model), scenes(3), source="scenes", weights_sha256="")
     picture = scenes(4)[3]
     small = run_onnx(write_qdq(model, store), {"image": picture[None]})[0][0]
     assert psnr(small, run_network(network, picture)) >= 38.0
