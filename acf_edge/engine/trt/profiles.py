@@ -56,9 +56,9 @@ class SizeProfile:
                 )
 
     def __str__(self) -> str:
-        sizes = (self.minimum, self.optimum, self.maximum)
+        sizes = [self.minimum, self.optimum, self.maximum]
         if self.fixed:
-            sizes = sizes[:1]
+            del sizes[1:]
         return ":".join(f"{width}x{height}" for width, height in sizes)
 
     @property

@@ -24,10 +24,11 @@ AUTO: Final = "auto"
 
 _GIB: Final = 1 << 30
 _MIB: Final = 1 << 20
-# What a layer may use beside its tensors. The networks here need far less; the bound keeps
-# a tuner from trying tactics that would push the frames out of a small board's memory.
-_WORKSPACE_SHARE: Final = 8
-_WORKSPACE_MOST: Final = 4 * _GIB
+# TensorRT may fuse the whole network into one layer, and all tensors between its kernels are
+# that layer's workspace then: a small share would stop large pictures, half of a board that
+# the camera and the desktop share would starve them.
+_WORKSPACE_SHARE: Final = 4
+_WORKSPACE_MOST: Final = 8 * _GIB
 
 # Engines are compiled for these ahead of time; TensorRT-RTX names them one by one.
 _RTX_SMS: Final = ("75", "80", "86", "89", "120", "121")
@@ -36,8 +37,9 @@ _RTX_SMS: Final = ("75", "80", "86", "89", "120", "121")
 _SMS: Final = ("75", "80", "86", "87", "89", "90", "100", "103", "110", "120", "121")
 _FP8_SMS: Final = ("89", "90", "100", "103", "110", "120", "121")
 _INTEGRATED_SMS: Final = ("87", "110", "121")
-# TensorRT-RTX has no INT8 convolution that keeps its result in INT8: it is left out there.
-_RTX_PRECISIONS: Final = ("fp16", "fp32")
+# Up to here INT8 comes first: no chip multiplies FP8 faster (data sheets), and its rounding
+# errors are the smaller ones. From Blackwell on FP8 does: SM 103 has hardly any INT8 left.
+_INT8_SMS: Final = ("75", "80", "86", "87", "89", "90")
 
 _PORTABLE: Final = (
     "Build for the target 'cpu' and run the bundle's model.onnx there with ONNX Runtime: "
@@ -75,7 +77,7 @@ class Target:
 
     @property
     def workspace(self) -> int:
-        """Bytes that a layer may use beside its tensors: an eighth of the memory, at most 4 GiB,
+        """Bytes that a layer may use beside its tensors: a quarter of the memory, at most 8 GiB,
         in whole MiB."""
         memory = self.memory or 4 * _GIB
         return min(_WORKSPACE_MOST, memory // _WORKSPACE_SHARE) // _MIB * _MIB
@@ -93,10 +95,28 @@ class Target:
         """
         fp8 = ("fp8",) if self.sm in _FP8_SMS else ()
         if (backend or self.backend) == RTX:
-            return (*fp8, *_RTX_PRECISIONS)
-        if self.sm in ("90", "100", "103", "110", "120", "121"):
-            return (*fp8, "fp16", "int8", "fp32")
-        return ("int8", *fp8, "fp16", "fp32")
+            # Its 8-bit convolutions write 32 bits, which another kernel narrows (read from
+            # the layer tables): more memory traffic than FP16, and INT8 no better than FP8.
+            return ("fp16", *fp8, "fp32")
+        if self.sm in _INT8_SMS:
+            return ("int8", *fp8, "fp16", "fp32")
+        return (*fp8, "fp16", "int8", "fp32")
+
+    def backend_for(self, precision: str) -> str:
+        """The backend to build with: the first that has the precision.
+
+        Raises:
+            InputError: none has it.
+        """
+        for backend in self.backends:
+            if precision == AUTO or precision in self.precisions(backend):
+                return backend
+        known = dict.fromkeys(one for backend in self.backends for one in self.precisions(backend))
+        raise InputError(
+            f"The target '{self.name}' ({self.title}, SM {self.sm}) has no precision "
+            f"'{precision}'.",
+            f"There are: {', '.join(known)}.",
+        )
 
     def ahead_of_time(self, backend: str | None = None) -> bool:
         """Whether engines can be compiled on a machine without this GPU."""
