@@ -1,0 +1,121 @@
+"""From the bytes of a compiled engine to one that can be asked for contexts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from acf_edge.engine.trt.api import TrtApi, create_runtime
+from acf_edge.engine.trt.profiles import SizeProfile
+from acf_edge.engine.trt.rtx import JitCache
+from acf_edge.errors import AcfError, InputError
+
+ENGINE_FILE: Final = "engine.plan"
+INPUT: Final = "image"
+OUTPUT: Final = "enhanced"
+CHANNELS: Final = 3
+_REBUILD: Final = "Build the bundle again with 'acf-edge build' on this machine."
+
+
+@dataclass(frozen=True)
+class LoadedEngine:
+    """An engine that TensorRT has accepted.
+
+    Attributes:
+        api: what loaded it.
+        runtime: TensorRT's runtime; outlives the engine.
+        engine: TensorRT's engine.
+        name: for messages.
+        scale: up-sampling factor.
+        profiles: sizes that it runs, in the order of TensorRT's optimization profiles.
+        memory: bytes of working memory that a context needs, whatever the size.
+        jit: what TensorRT-RTX made on this machine; None with TensorRT.
+    """
+
+    api: TrtApi
+    runtime: Any
+    engine: Any
+    name: str
+    scale: int
+    profiles: tuple[SizeProfile, ...]
+    memory: int
+    jit: JitCache | None = None
+
+    @property
+    def in_size(self) -> int:
+        """Bytes of the largest picture that goes in."""
+        areas = [profile.maximum[0] * profile.maximum[1] for profile in self.profiles]
+        return CHANNELS * max(areas)
+
+    @property
+    def out_size(self) -> int:
+        """Bytes of the largest picture that comes out."""
+        return self.in_size * self.scale**2
+
+
+def load_plan(
+    api: TrtApi, data: bytes | memoryview, name: str, scale: int, jit_file: Path | None = None
+) -> LoadedEngine:
+    """Deserialize an engine. The CUDA context is current, plugins are registered.
+
+    Args:
+        api: TensorRT or TensorRT-RTX.
+        data: bytes of the engine, verified: TensorRT does not check them.
+        name: of the network, for messages.
+        scale: up-sampling factor that the passport tells.
+        jit_file: where TensorRT-RTX keeps what it makes on this machine; None = nowhere.
+
+    Raises:
+        InputError: TensorRT does not accept it, or its ends are not those of our engines.
+    """
+    trt = api.module
+    try:
+        runtime = create_runtime(api)
+        engine = runtime.deserialize_cuda_engine(data)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"{api.text} cannot load {name}: {error}", _REBUILD) from error
+    if engine is None:
+        raise InputError(f"{api.text} cannot load {name}: {last_words(api)}", _REBUILD)
+    profiles = _check_ends(trt, engine, name)
+    memory = max(0, int(engine.device_memory_size_v2))
+    jit = JitCache(engine, jit_file) if api.is_rtx else None
+    return LoadedEngine(api, runtime, engine, name, scale, profiles, memory, jit)
+
+
+def last_words(api: TrtApi) -> str:
+    """What TensorRT said last of what went wrong, on one line."""
+    return api.last_error() or "it does not say why"
+
+
+def _check_ends(trt: Any, engine: Any, name: str) -> tuple[SizeProfile, ...]:
+    modes = trt.TensorIOMode
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    ends = [(one, engine.get_tensor_mode(one), engine.get_tensor_dtype(one)) for one in names]
+    byte = trt.DataType.UINT8
+    if sorted(names) != [OUTPUT, INPUT]:
+        raise InputError(
+            f"The engine {name} has the inputs and outputs {', '.join(names)}; ours have "
+            f"'{INPUT}' and '{OUTPUT}'.",
+            _REBUILD,
+        )
+    for one, mode, kind in ends:
+        if kind != byte or mode != (modes.INPUT if one == INPUT else modes.OUTPUT):
+            raise InputError(
+                f"The engine {name} has '{one}' as {mode} of {kind}; an engine takes and gives "
+                "uint8.",
+                _REBUILD,
+            )
+    found = []
+    for index in range(max(1, engine.num_optimization_profiles)):
+        shapes = [tuple(shape) for shape in engine.get_tensor_profile_shape(INPUT, index)]
+        if any(len(shape) != 4 or shape[3] != CHANNELS for shape in shapes) or len(shapes) != 3:
+            raise InputError(
+                f"The engine {name} has the input shapes {shapes}; ours have (N, H, W, 3).",
+                _REBUILD,
+            )
+        if shapes[0][0] > 1:
+            raise AcfError(f"The engine {name} takes no fewer than {shapes[0][0]} pictures.")
+        low, best, high = ((shape[2], shape[1]) for shape in shapes)
+        found.append(SizeProfile(low, best, high))
+    return tuple(found)
