@@ -1,0 +1,51 @@
+# The kernels' machine code as a generated source: by nvcc, or by NVRTC through the package
+# acf_edge. Machine code has to be no newer than the driver that loads it: for JetPack 6.2 use nvcc
+# or NVRTC 12.6, for CUDA 13 boards either.
+set(_kernels "${CMAKE_CURRENT_SOURCE_DIR}/..")
+set(ACF_EMBEDDED "${CMAKE_CURRENT_BINARY_DIR}/embedded_kernels.cpp")
+file(GLOB _kernel_sources CONFIGURE_DEPENDS "${_kernels}/*.cu" "${_kernels}/acf/*.cuh"
+  "${_kernels}/acf/*.h")
+
+set(_by "${ACF_KERNELS}")
+if(_by STREQUAL "auto")
+  if(ACF_NVCC)
+    set(_by nvcc)
+  else()
+    set(_by nvrtc)
+  endif()
+endif()
+string(REPLACE ";" "," _sms "${ACF_SMS}")
+
+if(_by STREQUAL "nvcc")
+  if(NOT ACF_NVCC)
+    message(FATAL_ERROR "ACF_KERNELS is nvcc, but nvcc was not found: set CUDA_HOME or PATH.")
+  endif()
+  add_custom_command(OUTPUT "${ACF_EMBEDDED}"
+    COMMAND "${CMAKE_COMMAND}" -E env "NVCC=${ACF_NVCC}" sh
+      "${CMAKE_CURRENT_SOURCE_DIR}/embed_nvcc.sh" "${ACF_EMBEDDED}" "${_sms}"
+    DEPENDS ${_kernel_sources} "${CMAKE_CURRENT_SOURCE_DIR}/embed_nvcc.sh"
+    COMMENT "Kernels by nvcc (${ACF_NVCC})" VERBATIM)
+elseif(_by STREQUAL "nvrtc")
+  if(NOT Python3_FOUND)
+    message(FATAL_ERROR "There is neither nvcc nor a Python 3 with acf_edge to compile the kernels.")
+  endif()
+  # This folder's package, where it stands in the repository; else the one that is installed.
+  set(_python "${CMAKE_COMMAND}" -E env "PYTHONPATH=${_kernels}/..:$ENV{PYTHONPATH}"
+    "${Python3_EXECUTABLE}")
+  if(NOT _sms)
+    execute_process(COMMAND ${_python} -c
+      "from acf_edge.cuda.nvrtc import SMS, supported\nprint(','.join(s for s in SMS if s in supported()))"
+      OUTPUT_VARIABLE _sms ERROR_VARIABLE _problem RESULT_VARIABLE _status
+      OUTPUT_STRIP_TRAILING_WHITESPACE)
+    if(NOT _status EQUAL 0)
+      message(FATAL_ERROR "NVRTC does not run with ${Python3_EXECUTABLE}:\n${_problem}"
+        "Take another Python with -DPython3_EXECUTABLE=..., or install nvcc.")
+    endif()
+  endif()
+  add_custom_command(OUTPUT "${ACF_EMBEDDED}"
+    COMMAND ${_python} -m acf_edge.cuda embed "${ACF_EMBEDDED}" --sm "${_sms}"
+    DEPENDS ${_kernel_sources}
+    COMMENT "Kernels by NVRTC (${Python3_EXECUTABLE})" VERBATIM)
+else()
+  message(FATAL_ERROR "ACF_KERNELS is '${ACF_KERNELS}': nvcc, nvrtc or auto.")
+endif()

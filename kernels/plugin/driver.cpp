@@ -1,0 +1,188 @@
+#include "driver.h"
+
+#include "cubins.h"
+
+#include <dlfcn.h>
+
+#include <map>
+#include <mutex>
+#include <tuple>
+
+namespace acf::plugin {
+
+namespace {
+
+constexpr char kLibrary[] = "libcuda.so.1";
+
+// Names without a version suffix take the form that every driver since CUDA 11 has.
+struct Driver {
+    decltype(&cuGetErrorName) error_name{nullptr};
+    decltype(&cuDriverGetVersion) version{nullptr};
+    decltype(&cuCtxGetCurrent) current_context{nullptr};
+    decltype(&cuCtxGetDevice) current_device{nullptr};
+    decltype(&cuCtxGetId) context_id{nullptr};  // CUDA 12; without it, null
+    decltype(&cuDeviceGetAttribute) device_attribute{nullptr};
+    decltype(&cuModuleLoadData) load{nullptr};
+    decltype(&cuModuleUnload) unload{nullptr};
+    decltype(&cuModuleGetFunction) function{nullptr};
+    decltype(&cuFuncGetAttribute) function_attribute{nullptr};
+    decltype(&cuLaunchKernel) launch{nullptr};
+    CUresult(CUDAAPI* fill8)(CUdeviceptr, unsigned char, size_t, CUstream){nullptr};
+};
+
+template <typename Function>
+void find_in(void* library, char const* name, Function& function, bool needed = true) {
+    function = reinterpret_cast<Function>(dlsym(library, name));
+    if (function == nullptr && needed)
+        throw CudaFailure(std::string(kLibrary) + " lacks " + name +
+                          ": update the NVIDIA driver to one of CUDA 11.8 or newer");
+}
+
+Driver open_driver() {
+    void* const library = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
+    if (library == nullptr)
+        throw CudaFailure(std::string("no NVIDIA driver: ") + dlerror() +
+                          " (in a container, start it with the NVIDIA runtime)");
+    Driver found;
+    find_in(library, "cuGetErrorName", found.error_name);
+    find_in(library, "cuDriverGetVersion", found.version);
+    find_in(library, "cuCtxGetCurrent", found.current_context);
+    find_in(library, "cuCtxGetDevice", found.current_device);
+    find_in(library, "cuCtxGetId", found.context_id, false);
+    find_in(library, "cuDeviceGetAttribute", found.device_attribute);
+    find_in(library, "cuModuleLoadData", found.load);
+    find_in(library, "cuModuleUnload", found.unload);
+    find_in(library, "cuModuleGetFunction", found.function);
+    find_in(library, "cuFuncGetAttribute", found.function_attribute);
+    find_in(library, "cuLaunchKernel", found.launch);
+    find_in(library, "cuMemsetD8Async", found.fill8);
+    return found;
+}
+
+// A failure is thrown again at the next call: a driver that comes later is found.
+Driver const& driver() {
+    static Driver const opened = open_driver();
+    return opened;
+}
+
+std::string error_text(CUresult result) {
+    char const* name = nullptr;
+    if (driver().error_name(result, &name) != CUDA_SUCCESS || name == nullptr) name = "unknown";
+    return std::string(name) + " (" + std::to_string(static_cast<int>(result)) + ")";
+}
+
+void demand(CUresult result, std::string const& what) {
+    if (result != CUDA_SUCCESS) throw CudaFailure(what + " failed: " + error_text(result));
+}
+
+struct Gpu {
+    int sm{0};
+    bool integrated{false};
+};
+
+Gpu current_gpu() {
+    CUdevice device = 0;
+    demand(driver().current_device(&device), "cuCtxGetDevice");
+    int major = 0, minor = 0, integrated = 0;
+    auto const ask = [&](int* value, CUdevice_attribute attribute) {
+        demand(driver().device_attribute(value, attribute, device), "cuDeviceGetAttribute");
+    };
+    ask(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+    ask(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+    ask(&integrated, CU_DEVICE_ATTRIBUTE_INTEGRATED);
+    return {10 * major + minor, integrated != 0};
+}
+
+// Code for x.y runs on x.z with z >= y, but not from one family to the other between boards
+// with a GPU of their own and integrated ones: these take code of exactly their own SM.
+cubins::Image const* image_for(Gpu const& gpu) {
+    cubins::Image const* best = nullptr;
+    for (int i = 0; i < cubins::kImageCount; ++i) {
+        cubins::Image const& image = cubins::kImages[i];
+        bool const exact = image.sm == gpu.sm;
+        bool const near = !gpu.integrated && image.sm != 87 && image.sm != 110 &&
+                          image.sm / 10 == gpu.sm / 10 && image.sm <= gpu.sm;
+        if (exact || (near && (best == nullptr || image.sm > best->sm))) best = &image;
+        if (exact) break;
+    }
+    return best;
+}
+
+std::string embedded_sms() {
+    std::string text;
+    for (int i = 0; i < cubins::kImageCount; ++i)
+        text += (i == 0 ? "" : ", ") + std::to_string(cubins::kImages[i].sm);
+    return text;
+}
+
+std::string driver_text() {
+    int version = 0;
+    if (driver().version(&version) != CUDA_SUCCESS) return "of unknown version";
+    return "for CUDA " + std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+// A kernel's name -> a function that is in memory. Asking for an attribute makes the driver load
+// it now, where lazy loading would do so at the first launch: too late while a stream is captured.
+CUfunction loaded_function(CUmodule module, char const* name) {
+    CUfunction function = nullptr;
+    CUresult const result = driver().function(&function, module, name);
+    if (result != CUDA_SUCCESS)
+        throw CudaFailure(std::string("the embedded code has no kernel '") + name +
+                          "': " + error_text(result) + "; build the plugin again");
+    int threads = 0;
+    demand(driver().function_attribute(&threads, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, function),
+           "cuFuncGetAttribute");
+    return function;
+}
+
+}  // namespace
+
+LoadedKernels::LoadedKernels() {
+    Gpu const gpu = current_gpu();
+    cubins::Image const* const image = image_for(gpu);
+    if (image == nullptr)
+        throw CudaFailure("no kernels for SM " + std::to_string(gpu.sm) + "; this build has " +
+                          embedded_sms() + ": build it again with -DACF_SMS=" +
+                          std::to_string(gpu.sm));
+    CUresult const result = driver().load(&module_, image->data);
+    if (result != CUDA_SUCCESS)
+        throw CudaFailure("the driver (" + driver_text() + ") refused the kernels for SM " +
+                          std::to_string(image->sm) + " that " + cubins::kCompiler +
+                          " made: " + error_text(result) +
+                          "; build the plugin with a compiler no newer than the driver");
+}
+
+CUfunction LoadedKernels::find(char const* name) const { return loaded_function(module_, name); }
+
+std::shared_ptr<LoadedKernels const> kernels_of_current_context() {
+    // By the context's id as well as its address: a reset device gets a new context, which may
+    // stand where the old one stood, and the old one's modules are gone with it.
+    using Key = std::tuple<CUcontext, unsigned long long>;
+    static std::mutex guard;
+    static std::map<Key, std::shared_ptr<LoadedKernels const>> loaded;
+
+    CUcontext context = nullptr;
+    demand(driver().current_context(&context), "cuCtxGetCurrent");
+    if (context == nullptr) throw CudaFailure("no CUDA context is current on this thread");
+    unsigned long long id = 0;
+    if (driver().context_id != nullptr) demand(driver().context_id(context, &id), "cuCtxGetId");
+
+    std::lock_guard<std::mutex> const lock(guard);
+    std::shared_ptr<LoadedKernels const>& entry = loaded[Key(context, id)];
+    if (entry == nullptr) entry = std::make_shared<LoadedKernels const>();
+    return entry;
+}
+
+void launch(CUfunction function, Extent grid, Extent block, unsigned shared_bytes, CUstream stream,
+            void** arguments) {
+    demand(driver().launch(function, grid.x, grid.y, grid.z, block.x, block.y, block.z,
+                           shared_bytes, stream, arguments, nullptr),
+           "cuLaunchKernel");
+}
+
+void fill_zero(void* address, size_t bytes, CUstream stream) {
+    demand(driver().fill8(reinterpret_cast<CUdeviceptr>(address), 0, bytes, stream),
+           "cuMemsetD8Async");
+}
+
+}  // namespace acf::plugin
