@@ -15,30 +15,33 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from acf_edge.builder.finish import SCALES_FILE, compile_bundle, make_passport, model_files
+import numpy as np
+import numpy.typing as npt
+
+from acf_edge.builder.dialect import choose_dialect
+from acf_edge.builder.finish import compile_bundle, make_passport
 from acf_edge.builder.judge import Case, Run, judge, judge_cases, largest_drop
-from acf_edge.builder.options import PRUNE_GATE, QUANTIZE_GATE, BuildOptions
+from acf_edge.builder.options import CPU, PRUNE_GATE, QUANTIZE_GATE, BuildOptions
 from acf_edge.builder.source import Source, calibration_pictures, load_source
 from acf_edge.builder.subject import Subject, load_subject, with_network
+from acf_edge.builder.work import remove_if_empty, work_folder
 from acf_edge.compress.calibrate import calibrate
 from acf_edge.compress.prune import choose_channels, importance, prune
 from acf_edge.compress.scales import ScaleStore, load_scales
 from acf_edge.engine import Bundle, Ledger, StageRow, cache_key
+from acf_edge.engine.bundle import LEDGER_FILE, SCALES_FILE
 from acf_edge.engine.ledger import DegradationQuality
 from acf_edge.engine.ort import OrtEngine
 from acf_edge.errors import GateError, InputError
-from acf_edge.export.lower import lower_for_cpu
-from acf_edge.export.qdq_ort import quantized_values, write_qdq
-from acf_edge.files import explain_os_error
 from acf_edge.model.checkpoint import load_checkpoint, save_checkpoint
 from acf_edge.model.cost import cost
 from acf_edge.model.network import AcfNetwork
 from acf_edge.model.runner import run_network
 from acf_edge.train.finetune import batches, finetune, finetune_recipe
 
-LEDGER_FILE = "ledger.json"
+Uint8Image = npt.NDArray[np.uint8]
 # Raised whenever a stage would give another result from the same inputs.
-_REVISION = 2
+_REVISION = 3
 
 Tell = Callable[[str, int, int], None]
 """Progress: (stage, done, in all)."""
@@ -81,7 +84,7 @@ def build_bundle(options: BuildOptions, tell: Tell | None = None) -> BuildResult
         )
     source = load_source(options.source, subject.scale, options.pictures)
     fresh = not options.out.parent.exists()
-    work = _work_folder(options.out)
+    work = work_folder(options.out)
     chain = _Chain(options, subject, source, work, tell or (lambda *_: None))
     try:
         bundle = chain.run()
@@ -89,36 +92,10 @@ def build_bundle(options: BuildOptions, tell: Tell | None = None) -> BuildResult
         # Nothing half-written stays behind; only a gate's verdict is worth keeping.
         shutil.rmtree(work, ignore_errors=True)
         if fresh:
-            _remove_if_empty(options.out.parent)
+            remove_if_empty(options.out.parent)
         raise
     shutil.rmtree(work, ignore_errors=True)
     return BuildResult(bundle, tuple(chain.resumed))
-
-
-def _work_folder(out: Path) -> Path:
-    """Make the work folder, or take the one that an earlier build of this bundle left.
-
-    Raises:
-        InputError: it cannot be made, or a folder of that name belongs to somebody else.
-    """
-    work = out.parent / f"{out.name}.work"
-    if work.exists() and not (work / LEDGER_FILE).is_file():
-        raise InputError(
-            f"'{work}' is where this build would work, and it is not acf-edge's.",
-            "Move it away, or choose another name for the bundle.",
-        )
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise explain_os_error(error, out) from error
-    if not (work / LEDGER_FILE).is_file():
-        Ledger().save(work / LEDGER_FILE)
-    return work
-
-
-def _remove_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
 
 
 class _Chain:
@@ -130,6 +107,7 @@ class _Chain:
         self.options, self.subject, self.source = options, subject, source
         self.work, self.tell = work, tell
         self.scale = subject.scale
+        self.dialect = choose_dialect(options, self._pictures)
         self.resumed: list[str] = []
         try:
             self.ledger = Ledger.load(work / LEDGER_FILE)
@@ -151,21 +129,31 @@ class _Chain:
         trained = self._trained(self.subject)
         subject, tuned = self._smaller(self.subject, trained)
         store = None
-        if self.options.precision == "int8":
+        if self.dialect.words:
             store = self._quantized(subject, tuned)
         else:
             self._skip("quantized", "float32 was asked for")
-        model = lower_for_cpu(write_qdq(subject.inlined, store) if store else subject.inlined)
         self._exported(subject)
         self.tell("compiled", 0, 1)
-        files = model_files(model, subject.plain, store)
-        passport = make_passport(self.options, subject, store)
+        files = self.dialect.files(subject, store)
         key = self._next_key(stage="compiled", target=self.options.target)
-        bundle = compile_bundle(
-            self.options, self.work / "trial", files, passport, self.ledger, subject.counts, key
-        )
-        self.tell("compiled", 1, 1)
+        if self.options.target == CPU:
+            passport = make_passport(self.options, subject, store)
+            bundle = compile_bundle(
+                self.options, self.work / "trial", files, passport, self.ledger, subject.counts, key
+            )
+            self.tell("compiled", 1, 1)
+        else:
+            # TensorRT's room is of no use to the others.
+            from acf_edge.builder.finish_gpu import compile_gpu_bundle
+
+            bundle = compile_gpu_bundle(
+                self.options, files, subject, store, self.ledger, key, self.tell
+            )
         return bundle
+
+    def _pictures(self) -> list[Uint8Image]:
+        return calibration_pictures(self.source, self.options.recipes, self.scale)
 
     def _next_key(self, **parts: Any) -> str:
         self.key = cache_key(before=self.key, **parts)
@@ -304,37 +292,49 @@ class _Chain:
         if self._valid(stage, key) is None:
             self._put(StageRow(stage, "skipped", 0.0, key, note))
 
-    def _quantized(self, subject: Subject, before: tuple[DegradationQuality, ...]) -> ScaleStore:
+    def _quantized(
+        self, subject: Subject, before: tuple[DegradationQuality, ...]
+    ) -> ScaleStore | None:
+        dialect = self.dialect
         key = self._next_key(
-            stage="quantized", method=self.options.method, allowed=self.options.allow_drop
+            stage="quantized",
+            method=self.options.method,
+            allowed=self.options.allow_drop,
+            dialect=[self.options.backend, self.options.resolved, self.options.gpu.dla],
         )
         file = self.work / SCALES_FILE
         row = self._valid("quantized", key)
-        if row is not None and file.is_file():
-            return load_scales(file, subject.sha256)
+        if row is not None and (file.is_file() or not dialect.ranged):
+            return load_scales(file, subject.sha256) if dialect.ranged else None
         begun = time.monotonic()
-        store = calibrate(
-            subject.inlined,
-            quantized_values(subject.inlined),
-            calibration_pictures(self.source, self.options.recipes, self.scale),
-            method=self.options.method,
-            source=self.source.words,
-            weights_sha256=subject.sha256,
-            on_progress=lambda done, total: self.tell("quantized", done, total),
-        )
-        store.save(file)
-        content = lower_for_cpu(write_qdq(subject.inlined, store)).SerializeToString()
-        engine = self._engine(content, "int8")
+        store = None
+        if dialect.ranged:
+            store = calibrate(
+                subject.inlined,
+                dialect.values(subject),
+                self._pictures(),
+                method=self.options.method,
+                source=self.source.words,
+                weights_sha256=subject.sha256,
+                on_progress=lambda done, total: self.tell("quantized", done, total),
+            )
+            store.save(file)
+        content = dialect.judged(subject, store).SerializeToString()
+        engine = self._engine(content, self.options.resolved)
         quality = self._judge(engine.run)
         engine.close()
         drop = largest_drop(before, quality)
+        ranges = (
+            f", {store.method} ranges from {store.pictures} degraded pictures of: {store.source}"
+            if store
+            else ""
+        )
         row = StageRow(
             "quantized",
             self._gate(drop, QUANTIZE_GATE),
             time.monotonic() - begun,
             key,
-            f"INT8, {store.method} ranges from {store.pictures} degraded pictures of: "
-            f"{store.source}; {drop:+.3f} dB at worst",
+            f"{dialect.words}{ranges}; {drop:+.3f} dB at worst",
             params=subject.counts.params,
             macs=subject.counts.macs,
             mib=len(content) / 2**20,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
-import onnx
 import onnxruntime
 
 import acf_edge
@@ -16,30 +14,14 @@ from acf_edge.builder.options import BuildOptions
 from acf_edge.builder.subject import Subject
 from acf_edge.compress.scales import ScaleStore
 from acf_edge.engine import Bundle, Ledger, Passport, StageRow, write_bundle
-from acf_edge.engine.bundle import MODEL_FILE, NETWORK_FILE
+from acf_edge.engine.bundle import MODEL_FILE, REPORT_FILE
 from acf_edge.model.cost import REFERENCE_HEIGHT, REFERENCE_WIDTH, Cost
 from acf_edge.profile.latency import profile_bundle
 from acf_edge.report import render_report
 
-SCALES_FILE = "scales.json"
-REPORT_FILE = "report.html"
 RUNS = 15
 
 Files = Mapping[str, bytes]
-
-
-def model_files(model: onnx.ModelProto, plain: onnx.ModelProto, store: ScaleStore | None) -> Files:
-    """The bundle's models and, of an INT8 bundle, its scale store, as bytes.
-
-    Args:
-        model: what the backend runs.
-        plain: the float32 network, its operators as functions.
-        store: None where nothing was quantized.
-    """
-    files = {MODEL_FILE: model.SerializeToString(), NETWORK_FILE: plain.SerializeToString()}
-    if store is not None:
-        files[SCALES_FILE] = (json.dumps(store.to_json(), indent=1) + "\n").encode()
-    return files
 
 
 def compile_bundle(
@@ -56,7 +38,7 @@ def compile_bundle(
     Args:
         options: where the bundle goes.
         trial: folder for a bundle without a report, which is what gets timed.
-        files: from :func:`model_files`.
+        files: of the bundle, from its dialect.
         passport: from :func:`make_passport`.
         ledger: the rows so far; gets the last one.
         counts: of the network.
@@ -97,7 +79,7 @@ def make_passport(options: BuildOptions, subject: Subject, store: ScaleStore | N
     return Passport(
         network=subject.network,
         scale=subject.scale,
-        precision=options.precision,
+        precision=options.resolved,
         backend="onnxruntime",
         target=options.target,
         runtime="onnxruntime",

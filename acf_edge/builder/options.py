@@ -3,19 +3,68 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from acf_edge.compress.calibrate import METHODS
 from acf_edge.degrade import load_recipe
+from acf_edge.engine.trt.profiles import DEFAULT_SIZE, SizeProfile, parse_profiles
+from acf_edge.engine.trt.targets import Target, find_target
 from acf_edge.errors import InputError
 
-TARGETS = ("cpu",)
-PRECISIONS = ("int8", "fp32")
+CPU = "cpu"
+AUTO = "auto"
+ORT = "onnxruntime"
+CPU_PRECISIONS = ("int8", "fp32")
+PLUGINS = ("auto", "on", "off")
 RECIPES = ("acf-std", "camera", "clean")
 QUANTIZE_GATE = 0.15
 """dB of PSNR-Y that INT8 may cost on any recipe."""
 PRUNE_GATE = 0.3
 """dB of PSNR-Y that pruning may cost on any recipe, after fine-tuning."""
+
+
+@dataclass(frozen=True)
+class GpuOptions:
+    """What is asked for where the target is a GPU.
+
+    Attributes:
+        runtime: ``"tensorrt"`` or ``"tensorrt_rtx"``; None = what the target runs best.
+        sizes: of pictures, as :func:`acf_edge.engine.trt.profiles.parse_profile` reads them.
+        plugins: ``"on"`` = the operators as plugins; ``"off"`` = inlined; ``"auto"`` = the
+            faster of the two where both can be timed, else inlined.
+        level: of optimization, 0 to 5.
+        workspace: MiB that a layer may use; None = what fits the target.
+        dla: the deep-learning accelerator runs what it can.
+        compatible: one engine for several kinds of GPU, see
+            :class:`acf_edge.engine.trt.compile.Request`.
+        sms: TensorRT-RTX: compute capabilities in one engine; empty = the target's.
+    """
+
+    runtime: str | None = None
+    sizes: tuple[str, ...] = (DEFAULT_SIZE,)
+    plugins: str = AUTO
+    level: int = 3
+    workspace: int | None = None
+    dla: bool = False
+    compatible: bool = False
+    sms: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.plugins not in PLUGINS:
+            raise InputError(
+                f"Unknown choice of plugins '{self.plugins}'.", f"There are: {', '.join(PLUGINS)}."
+            )
+        if not 0 <= self.level <= 5:
+            raise InputError(f"An optimization level of {self.level}.", "Give 0 to 5.")
+        if self.workspace is not None and not 1 <= self.workspace <= 1 << 20:
+            raise InputError(f"A workspace of {self.workspace} MiB.", "Give 1 or more.")
+        parse_profiles(self.sizes)
+
+    @property
+    def profiles(self) -> tuple[SizeProfile, ...]:
+        """:attr:`sizes`, read."""
+        return parse_profiles(self.sizes)
 
 
 @dataclass(frozen=True)
@@ -25,8 +74,8 @@ class BuildOptions:
     Attributes:
         checkpoint: ``.safetensors`` or ``.pth``.
         out: the bundle's folder.
-        target: one of :data:`TARGETS`.
-        precision: one of :data:`PRECISIONS`.
+        target: ``"cpu"`` or a name that :func:`acf_edge.engine.trt.targets.find_target` knows.
+        precision: of :data:`CPU_PRECISIONS`, or what the target has; ``"auto"`` = the best of it.
         prune: share of the multiply-accumulates to remove, 0 <= share < 1.
         source: folder of sharp pictures, a video, ``"scenes"`` or None (made scenes).
         recipes: degradations to calibrate on and to judge by.
@@ -37,12 +86,13 @@ class BuildOptions:
             then says "allowed" where the usual gate would have stopped.
         threads: of the latency measurement; None = all cores.
         command: the arguments that repeat this build, for the passport.
+        gpu: where the target is no CPU.
     """
 
     checkpoint: Path
     out: Path
-    target: str = "cpu"
-    precision: str = "int8"
+    target: str = CPU
+    precision: str = AUTO
     prune: float = 0.0
     source: str | None = None
     recipes: tuple[str, ...] = RECIPES
@@ -52,16 +102,17 @@ class BuildOptions:
     allow_drop: float | None = None
     threads: int | None = None
     command: tuple[str, ...] = ()
+    gpu: GpuOptions = GpuOptions()
 
     def __post_init__(self) -> None:
-        choices = (
-            ("target", self.target, TARGETS),
-            ("precision", self.precision, PRECISIONS),
-            ("calibration method", self.method, METHODS),
-        )
-        for what, value, known in choices:
-            if value not in known:
-                raise InputError(f"Unknown {what} '{value}'.", f"There are: {', '.join(known)}.")
+        if self.target == CPU:
+            self._check_cpu()
+        else:
+            self.board.check(self.precision, self.gpu.dla, self.backend)
+        if self.method not in METHODS:
+            raise InputError(
+                f"Unknown calibration method '{self.method}'.", f"There are: {', '.join(METHODS)}."
+            )
         if not 0.0 <= self.prune < 1.0:
             raise InputError(f"Pruning by {self.prune} is not possible.", "Give 0 to below 1.")
         if self.finetune_steps < 0:
@@ -72,3 +123,36 @@ class BuildOptions:
             raise InputError("No degradation recipe is named.", "Give at least one --recipe.")
         for recipe in self.recipes:
             load_recipe(recipe)
+
+    def _check_cpu(self) -> None:
+        if self.precision not in (*CPU_PRECISIONS, AUTO):
+            raise InputError(
+                f"Unknown precision '{self.precision}'.",
+                f"For the target 'cpu' there are: {', '.join(CPU_PRECISIONS)}.",
+            )
+        if self.gpu != GpuOptions():
+            raise InputError(
+                "Sizes, plugins, accelerators and the like are for GPUs, and the target is 'cpu'.",
+                "Name a --target, or leave them out.",
+            )
+
+    @cached_property
+    def board(self) -> Target:
+        """The GPU that is built for.
+
+        Raises:
+            InputError: the target is unknown, refused, or ``"auto"`` on a machine without a GPU.
+        """
+        return find_target(self.target)
+
+    @property
+    def backend(self) -> str:
+        """What runs the bundle: ``"onnxruntime"``, ``"tensorrt"`` or ``"tensorrt_rtx"``."""
+        return ORT if self.target == CPU else self.gpu.runtime or self.board.backend
+
+    @property
+    def resolved(self) -> str:
+        """The precision, ``"auto"`` resolved."""
+        if self.target == CPU:
+            return "int8" if self.precision == AUTO else self.precision
+        return self.board.check(self.precision, self.gpu.dla, self.backend)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from acf_edge.cli.arguments import add_rebuild, fitting
+
 NAME = "enhance"
 HELP = "enhance an image, a video file, or a folder of them"
 EXAMPLE = """\
@@ -21,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine", metavar="BUNDLE", help="engine bundle; default: the shipped one"
     )
+    add_rebuild(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine")
     parser.add_argument(
         "--crf", type=int, default=18, metavar="Q", help="video quality, 0 best to 51 (default 18)"
@@ -83,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         as_json=args.json,
     )
     command.check(wishes)
-    bundle = open_bundle(args.engine or default_bundle())
+    bundle = open_bundle(fitting(args.engine, args.rebuild) or default_bundle())
     # Idle threads of the engine that wait busily would take the cores from the encoder.
     engine = FittingEngine(bundle, threads=args.threads, spin=False)
     return command.run(wishes, bundle, engine)

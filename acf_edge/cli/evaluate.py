@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from acf_edge.cli.arguments import add_rebuild, fitting
+
 NAME = "evaluate"
 HELP = "measure PSNR and SSIM, RGB and Y, per picture and on average, bicubic beside them"
 EXAMPLE = """acf-edge evaluate --data photos --recipe acf-std --json quality.json
@@ -14,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     judged = parser.add_argument_group("what is judged (the shipped bundle if nothing is given)")
     judged.add_argument("--engine", metavar="BUNDLE", help="engine bundle")
+    add_rebuild(judged)
     judged.add_argument("--checkpoint", metavar="F", help="checkpoint, run by torch")
     judged.add_argument("--scale", type=int, metavar="N", help="bicubic alone, by this factor")
     pictures = parser.add_argument_group("on which pictures")
@@ -49,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
     from acf_edge.files import write_text
 
     console = Console(stderr=True)
-    with closing(choose_engine(args.engine, args.checkpoint, args.scale)) as engine:
+    bundle = fitting(args.engine, args.rebuild)
+    with closing(choose_engine(bundle, args.checkpoint, args.scale)) as engine:
         pairs = choose_pairs(
             engine.scale,
             data=args.data,

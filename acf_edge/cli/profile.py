@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from acf_edge.cli.arguments import add_rebuild, fitting
+
 NAME = "profile"
 HELP = "show where an engine spends its time, layer by layer"
 EXAMPLE = "acf-edge profile my.bundle --size 320x180 --html latency.html"
@@ -14,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "bundle", nargs="?", metavar="BUNDLE", help="engine bundle (default: the shipped one)"
     )
+    add_rebuild(parser)
     parser.add_argument(
         "--size", default="320x180", metavar="WxH", help="input size in pixels (default: 320x180)"
     )
@@ -35,7 +38,9 @@ def run(args: argparse.Namespace) -> int:
     from acf_edge.profile.table import latency_table
 
     width, height = parse_size(args.size)
-    profile = profile_bundle(args.bundle, width, height, runs=args.runs, threads=args.threads)
+    profile = profile_bundle(
+        fitting(args.bundle, args.rebuild), width, height, runs=args.runs, threads=args.threads
+    )
     if args.html:
         write_text(args.html, latency_html(profile))
     if args.json == "-":

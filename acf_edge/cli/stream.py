@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from acf_edge.cli.arguments import add_rebuild, fitting
+
 NAME = "stream"
 HELP = "enhance cameras, network streams and files while they run"
 EXAMPLE = """\
@@ -57,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-steady", action="store_true", help="leave flicker as it is")
     parser.add_argument("--tile", metavar="WxH", help="work in tiles of this size")
+    add_rebuild(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine")
     parser.add_argument("--duration", metavar="TIME", help="end after this time: 90, 1:30, 2min")
     parser.add_argument("--frames", type=int, metavar="N", help="end each source after N frames")
@@ -85,7 +88,9 @@ def run(args: argparse.Namespace) -> int:
         command.check_stats(args.stats, words)
     lanes = command.open_lanes(words)
     # Idle threads of the engine that wait busily would take the cores from the codecs.
-    engines = build_ladder(args.engine, args.ladder, threads=args.threads, spin=False, tile=tile)
+    best = fitting(args.engine, args.rebuild)
+    others = [fitting(bundle, args.rebuild) or Path(bundle) for bundle in args.ladder]
+    engines = build_ladder(best, others, threads=args.threads, spin=False, tile=tile)
     shown = sys.stderr.isatty() and not (args.quiet or args.json)
     log = EventLog(not (shown or args.quiet))
     try:

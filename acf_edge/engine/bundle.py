@@ -23,6 +23,10 @@ PASSPORT_FILE: Final = "passport.json"
 LEDGER_FILE: Final = "ledger.json"
 MODEL_FILE: Final = "model.onnx"
 NETWORK_FILE: Final = "network.onnx"
+PLUGIN_FILE: Final = "model.plugin.onnx"
+PLAN_FILE: Final = "engine.plan"
+SCALES_FILE: Final = "scales.json"
+REPORT_FILE: Final = "report.html"
 
 # Flat names: no separators, no leading dot, nothing a shell or Windows would mind.
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

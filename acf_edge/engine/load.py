@@ -21,7 +21,17 @@ def _onnxruntime(bundle: Bundle, threads: int | None, profile: bool, spin: bool)
     return load_ort(bundle, threads, profile, spin)
 
 
-BACKENDS: Final[Mapping[str, Loader]] = {"onnxruntime": _onnxruntime}
+def _tensorrt(bundle: Bundle, threads: int | None, profile: bool, spin: bool) -> Engine:
+    from acf_edge.engine.trt.runtime import load_trt
+
+    return load_trt(bundle, threads, profile, spin)
+
+
+BACKENDS: Final[Mapping[str, Loader]] = {
+    "onnxruntime": _onnxruntime,
+    "tensorrt": _tensorrt,
+    "tensorrt_rtx": _tensorrt,
+}
 """The passport's ``backend`` -> what loads it."""
 
 

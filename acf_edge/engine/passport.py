@@ -19,7 +19,7 @@ from acf_edge.engine.ledger import DegradationQuality, Ledger
 from acf_edge.errors import InputError
 
 PASSPORT_VERSION: Final = 1
-PRECISIONS: Final = ("int8", "fp32")
+PRECISIONS: Final = ("int8", "fp16", "fp8", "fp32")
 _REMEDY: Final = (
     "Build the bundle again with 'acf-edge build', or reinstall acf-edge if it came with it."
 )
@@ -59,9 +59,9 @@ class Passport:
     Attributes:
         network: e.g. ``"acf-t"``.
         scale: up-sampling factor.
-        precision: ``"int8"`` or ``"fp32"``.
+        precision: one of :data:`PRECISIONS`.
         backend: what runs it, e.g. ``"onnxruntime"``.
-        target: what it was built for: ``"cpu"``, later ``"orin-nano"`` ...
+        target: what it was built for: ``"cpu"``, ``"orin-nano"`` ...
         runtime: name of the library it was built with, e.g. ``"onnxruntime"``.
         runtime_version: its version, e.g. ``"1.24.1"``.
         weights_sha256: hash of the checkpoint.
@@ -71,7 +71,7 @@ class Passport:
         calibration_sha256: hash of the scale store; None without calibration.
         input_profiles: sizes it was compiled for; empty means any size.
         device: name of the device it was compiled on, None where it does not matter.
-        sm: compute capability such as ``"87"``, None on a CPU.
+        sm: compute capability such as ``"87"``, several with commas; None on a CPU.
         tensorrt_version, plugin_hash, kernel_hash: None without TensorRT.
         notes: remarks on shapes, e.g. to what the widths are aligned.
         files: name -> :class:`FileEntry`; filled in when the bundle is written.

@@ -1,0 +1,98 @@
+"""The last stage where the target is a GPU: the plan, compiled here or left to the board."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timezone
+
+import acf_edge
+from acf_edge.builder.dialect import Files
+from acf_edge.builder.options import BuildOptions
+from acf_edge.builder.subject import Subject
+from acf_edge.compress.scales import ScaleStore
+from acf_edge.engine import Bundle, Ledger, Passport, StageRow
+from acf_edge.engine.trt.assemble import finish_bundle
+from acf_edge.engine.trt.compile import Request
+from acf_edge.report import render_report
+
+Tell = Callable[[str, int, int], None]
+
+
+def compile_gpu_bundle(
+    options: BuildOptions,
+    files: Files,
+    subject: Subject,
+    store: ScaleStore | None,
+    ledger: Ledger,
+    key: str,
+    tell: Tell,
+) -> Bundle:
+    """Compile the engine if that can be done here; write the bundle in any case.
+
+    Classic TensorRT compiles on the GPU that will run the engine and nowhere else: without it the
+    bundle has no plan, its ledger says so, and ``acf-edge build BUNDLE`` on the board brings it.
+
+    Args:
+        options: where the bundle goes.
+        files: of the bundle, from its dialect.
+        subject: what was built.
+        store: its ranges; None where nothing was quantized.
+        ledger: the rows so far; gets the last one.
+        key: of the row.
+        tell: called with progress.
+    """
+    begun = time.monotonic()
+    passport = Passport(
+        network=subject.network,
+        scale=subject.scale,
+        precision=options.resolved,
+        backend=options.backend,
+        target=options.target,
+        runtime=options.backend,
+        runtime_version="",
+        weights_sha256=subject.sha256,
+        source_command=options.command,
+        created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        acf_edge_version=acf_edge.__version__,
+        calibration_sha256=store.sha256 if store else None,
+        input_profiles=tuple(profile.to_passport() for profile in options.gpu.profiles),
+        sm=",".join(options.gpu.sms) or options.board.sm,
+        notes=subject.notes,
+    )
+    return finish_bundle(
+        options.out,
+        files,
+        passport,
+        ledger,
+        request_of(options),
+        plugins=options.gpu.plugins,
+        row=StageRow(
+            "compiled",
+            "pass",
+            0.0,
+            key,
+            params=subject.counts.params,
+            macs=subject.counts.macs,
+        ),
+        begun=begun,
+        report=render_report,
+        tell=lambda done, total: tell("compiled", done, total),
+    )
+
+
+def request_of(options: BuildOptions) -> Request:
+    """What TensorRT is asked for."""
+    gpu, board = options.gpu, options.board
+    workspace = None if gpu.workspace is None else gpu.workspace << 20
+    return Request(
+        target=replace(board),
+        precision=options.resolved,
+        profiles=gpu.profiles,
+        level=gpu.level,
+        workspace=workspace,
+        dla=gpu.dla,
+        compatible=gpu.compatible,
+        sms=gpu.sms,
+    )
