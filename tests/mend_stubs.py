@@ -2,8 +2,9 @@
 
 The package (10.13) holds files that are no Python: parameters named ``in``, a parameter without a
 default behind one with, and a module variable ``bool`` that hides the type. mypy stops at the
-first; its ``mypy_path`` names the mended copy. Without the package, nothing is written and mypy
-takes TensorRT for ``Any``.
+first; its ``mypy_path`` names the mended copy. There, what is None where it failed is said to be
+so, and what TensorRT converts (a tuple to Dims, a str to FallbackString) may be handed over as it
+is. Without the package nothing is written, and mypy takes TensorRT for ``Any``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,15 @@ MENDS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\bin: list\["), "inputs: list["),
     (re.compile(r", channel_axis: int\)"), ", channel_axis: int = ...)"),
     (re.compile(r"^bool: .*$", re.MULTILINE), ""),
+    (
+        re.compile(
+            r"(def (?:build_serialized_network|deserialize_cuda_engine|create_execution_context"
+            r"|create_timing_cache|get_timing_cache)\(.*\) -> )(\w+):"
+        ),
+        r"\1\2 | None:",
+    ),
+    (re.compile(r"\bname: FallbackString\b"), "name: FallbackString | str"),
+    (re.compile(r"\b(min|opt|max): Dims(?=[,)])"), r"\1: Dims | tuple[int, ...]"),
 )
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from acf_edge.engine.trt.log import Log
 from acf_edge.engine.trt.names import Module
@@ -73,6 +73,8 @@ class TrtApi:
         text: for messages, e.g. ``"TensorRT 10.3.0"``.
         features: what this version has.
         log: what the module says.
+        creators: our plugins' creators by operator; the registry keeps an address, no reference.
+        libraries: handles of plugin libraries.
     """
 
     kind: Kind
@@ -81,6 +83,8 @@ class TrtApi:
     text: str
     features: Features
     log: Log
+    creators: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    libraries: list[object] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def is_rtx(self) -> bool:
@@ -260,24 +264,33 @@ def create_parser(api: TrtApi, network: trt.INetworkDefinition) -> trt.OnnxParse
 
 
 def refuse_plugins(api: TrtApi) -> None:
-    """Make sure that no creator of our operators is in the registry that a parser would ask.
+    """Make sure that no creator of our operators is where a parser of TensorRT-RTX could find it.
 
     Raises:
-        InputError: there is one.
+        InputError: one is registered in this process, with TensorRT-RTX or with TensorRT, whose
+            registry stands in for the other's where its library was loaded for everybody.
     """
-    found = sorted(
-        {
-            creator.name
-            for creator in api.module.get_plugin_registry().all_creators
-            if creator.name in OUR_OPERATORS
-        }
-    )
+    modules: list[Any] = [api.module]
+    modules += [
+        sys.modules[name] for names in MODULES.values() for name in names if name in sys.modules
+    ]
+    found = {name for module in modules for name in registered_operators(module)}
     if found:
         raise InputError(
-            f"A plugin for {' and '.join(found)} is registered in this process, and the parser of "
-            f"{api.text}, which knows no plugins, would end the process over it.",
-            "Load no plugin library here: compile for TensorRT-RTX in a process of its own.",
+            f"A plugin for {' and '.join(sorted(found))} is registered in this process, and the "
+            f"parser of {api.text}, which knows no plugins, would end the process over it.",
+            "Load no plugin here: compile for TensorRT-RTX in a process of its own.",
         )
+
+
+def registered_operators(module: Any) -> list[str]:
+    """Which of our operators have a creator in a module's registry, by whomever."""
+    ask = getattr(module, "get_plugin_registry", None)
+    registry = ask() if ask is not None else None
+    if registry is None:
+        return []
+    names = {creator.name for creator in registry.all_creators}
+    return [name for name in OUR_OPERATORS if name in names]
 
 
 def set_workspace(api: TrtApi, config: trt.IBuilderConfig, size: int) -> None:

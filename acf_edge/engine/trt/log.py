@@ -91,6 +91,10 @@ class Log:
             with self._lock:
                 self._listeners.remove(listener)
 
+    def report(self, level: Level, text: str) -> None:
+        """Say something of our own among TensorRT's messages, e.g. why a plugin refused."""
+        self._take(level, text)
+
     def last_error(self) -> str:
         """The errors since this was asked last, as one line without repetitions, and forget them.
 
