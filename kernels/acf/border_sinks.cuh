@@ -31,7 +31,7 @@ struct PictureSink {
 #pragma unroll
                 for (int c = 0; c < 3; ++c) part.byte[3 * i + c] = byte_of(tile.value[c][r][i]);
             }
-            part.store(rows.of(p.band, r) + skew_of(row_at(p.row + r) + 3 * start) +
+            part.store(rows.of(p.band, r) + bytes_off(row_at(p.row + r) + 3 * start) +
                        3 * kColumns * p.lane);
         }
         __syncthreads();
@@ -64,16 +64,16 @@ struct PlanarSink {
                 T* row = reinterpret_cast<T*>(planes + c * plane_step +
                                               static_cast<long long>(pitch) * (p.row + r)) +
                          p.column;
-                Elements<T> part;
+                float element[kColumns];
 #pragma unroll
                 for (int i = 0; i < kColumns; ++i)
-                    part.element[i] = narrow<T>(gain * clipped(tile.value[c][r][i]) + lift);
+                    element[i] = gain * clipped(tile.value[c][r][i]) + lift;
                 if (p.column + kColumns <= width && on_border(row, 16)) {
-                    part.store(row);
+                    store_8(row, element);
                 } else {
 #pragma unroll
                     for (int i = 0; i < kColumns; ++i)
-                        if (p.column + i < width) row[i] = part.element[i];
+                        if (p.column + i < width) put_element(row + i, element[i]);
                 }
             }
         }
@@ -114,15 +114,14 @@ struct Nv12Sink {
                     grey.byte[i] = byte_of(matrix.luma * y + matrix.lift);
                 }
                 if (p.row + r < height)
-                    store_8(luma + static_cast<long long>(luma_pitch) * (p.row + r), p.column,
-                            width, grey);
+                    put_8(luma + static_cast<long long>(luma_pitch) * (p.row + r), p.column, width,
+                          grey);
             }
             if (siting.down_before > 0.0f) {
 #pragma unroll
                 for (int i = 0; i < kColumns; ++i)
                     add_at(source, most(p.row - 1, 0), least(p.column + i, width - 1),
-                           siting.down_before,
-                           &u[i + 1], &v[i + 1]);
+                           siting.down_before, &u[i + 1], &v[i + 1]);
             }
         }
         // The column before a lane's own is the last one of the lane before.
@@ -144,8 +143,8 @@ struct Nv12Sink {
             pairs.byte[2 * k + 1] = byte_of(matrix.v * mean(v + 2 * k) + 128.0f);
         }
         // A chroma row has as many bytes as pixels, rounded up to a pair.
-        store_8(chroma + static_cast<long long>(chroma_pitch) * (p.row / 2), p.column,
-                (width + 1) / 2 * 2, pairs);
+        put_8(chroma + static_cast<long long>(chroma_pitch) * (p.row / 2), p.column,
+              (width + 1) / 2 * 2, pairs);
     }
 
     __device__ float mean(const float* columns) const {
@@ -172,13 +171,13 @@ struct Nv12Sink {
         add(rgb[0], rgb[1], rgb[2], weight, u, v);
     }
 
-    __device__ static void store_8(unsigned char* row, int column, int width, const Pack8& eight) {
+    __device__ static void put_8(unsigned char* row, int column, int width, const Pack8& eight) {
         if (column + kColumns <= width && on_border(row + column, 8)) {
-            *reinterpret_cast<Pack8*>(row + column) = eight;
+            store_8(row + column, eight);
         } else {
 #pragma unroll
             for (int i = 0; i < kColumns; ++i)
-                if (column + i < width) row[column + i] = eight.byte[i];
+                if (column + i < width) put_byte(row + column + i, eight.byte[i]);
         }
     }
 };

@@ -46,11 +46,11 @@ struct Nv12Source {
                                                   least(p.row + r, height - 1);
             Pack8 grey;
             if (p.column + kColumns <= width && on_border(row + p.column, 8)) {
-                grey = *reinterpret_cast<const Pack8*>(row + p.column);
+                grey = load_8(row + p.column);
             } else {
 #pragma unroll
                 for (int i = 0; i < kColumns; ++i)
-                    grey.byte[i] = row[least(p.column + i, width - 1)];
+                    grey.byte[i] = byte_at(row + least(p.column + i, width - 1));
             }
 #pragma unroll
             for (int i = 0; i < kColumns; ++i) {
@@ -68,7 +68,7 @@ struct Nv12Source {
     __device__ void pairs(int line, int first, int count, float* u, float* v) const {
         const unsigned char* row = chroma + static_cast<long long>(chroma_pitch) * line;
         if (first + 4 <= count && on_border(row + 2 * first, 8)) {
-            const Pack8 four = *reinterpret_cast<const Pack8*>(row + 2 * first);
+            const Pack8 four = load_8(row + 2 * first);
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
                 u[i + 1] = number_of(four.byte[2 * i]);
@@ -78,16 +78,16 @@ struct Nv12Source {
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
                 const unsigned char* at = row + 2 * least(first + i, count - 1);
-                u[i + 1] = number_of(at[0]);
-                v[i + 1] = number_of(at[1]);
+                u[i + 1] = number_of(byte_at(at));
+                v[i + 1] = number_of(byte_at(at + 1));
             }
         }
         const unsigned char* before = row + 2 * most(first - 1, 0);
         const unsigned char* after = row + 2 * least(first + 4, count - 1);
-        u[0] = number_of(before[0]);
-        v[0] = number_of(before[1]);
-        u[5] = number_of(after[0]);
-        v[5] = number_of(after[1]);
+        u[0] = number_of(byte_at(before));
+        v[0] = number_of(byte_at(before + 1));
+        u[5] = number_of(byte_at(after));
+        v[5] = number_of(byte_at(after + 1));
     }
 };
 
@@ -112,7 +112,7 @@ struct PictureSource {
         if (p.row >= height || p.column >= width) return;
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            const int skew = skew_of(row_at(least(p.row + r, height - 1)) + 3 * start);
+            const int skew = bytes_off(row_at(least(p.row + r, height - 1)) + 3 * start);
             Pixels part;
             part.load(rows.of(p.band, r) + skew + 3 * kColumns * p.lane);
 #pragma unroll
@@ -129,7 +129,7 @@ struct PictureSource {
 
     __device__ void at(int row, int column, float* rgb) const {
         const unsigned char* pixel = row_at(row) + 3 * column;
-        for (int c = 0; c < 3; ++c) rgb[c] = number_of(pixel[c]);
+        for (int c = 0; c < 3; ++c) rgb[c] = number_of(byte_at(pixel + c));
     }
 };
 
@@ -149,7 +149,7 @@ struct PlanarSource {
                                           static_cast<long long>(pitch) * row);
     }
 
-    __device__ float code_of(T element) const { return clipped(gain * widen(element) + lift); }
+    __device__ float code_of(float element) const { return clipped(gain * element + lift); }
 
     __device__ void load(const Place& p, int height, int width, Tile& tile) const {
         if (p.row >= height || p.column >= width) return;
@@ -158,23 +158,22 @@ struct PlanarSource {
 #pragma unroll
             for (int r = 0; r < 2; ++r) {
                 const T* row = row_at(c, least(p.row + r, height - 1));
-                Elements<T> part;
+                float element[kColumns];
                 if (p.column + kColumns <= width && on_border(row + p.column, 16)) {
-                    part.load(row + p.column);
+                    load_8(row + p.column, element);
                 } else {
 #pragma unroll
                     for (int i = 0; i < kColumns; ++i)
-                        part.element[i] = row[least(p.column + i, width - 1)];
+                        element[i] = element_at(row + least(p.column + i, width - 1));
                 }
 #pragma unroll
-                for (int i = 0; i < kColumns; ++i)
-                    tile.value[c][r][i] = code_of(part.element[i]);
+                for (int i = 0; i < kColumns; ++i) tile.value[c][r][i] = code_of(element[i]);
             }
         }
     }
 
     __device__ void at(int row, int column, float* rgb) const {
-        for (int c = 0; c < 3; ++c) rgb[c] = code_of(row_at(c, row)[column]);
+        for (int c = 0; c < 3; ++c) rgb[c] = code_of(element_at(row_at(c, row) + column));
     }
 };
 

@@ -1,7 +1,7 @@
 // What a thread of the border kernels works on: 8 columns of two rows, and how bytes get there.
 #pragma once
 
-#include "acf/element.cuh"
+#include "acf/pack.cuh"
 
 namespace acf {
 namespace border {
@@ -12,9 +12,6 @@ constexpr int kColumns = 8;
 constexpr int kSpan = kLanes * kColumns;
 constexpr int kRowBytes = 3 * kSpan + 16;  // 16: as far as a row can lie off a pack's border
 
-struct alignas(16) Pack16 {
-    unsigned int word[4];
-};
 struct alignas(8) Pack8 {
     unsigned char byte[8];
 };
@@ -73,6 +70,27 @@ __host__ __device__ inline bool on_border(const void* pointer, int bytes) {
     return (reinterpret_cast<unsigned long long>(pointer) & (bytes - 1)) == 0;
 }
 
+__device__ inline unsigned char byte_at(const unsigned char* at) {
+    ACF_TOUCH(at, 1, false);
+    return *at;
+}
+
+__device__ inline void put_byte(unsigned char* at, unsigned char byte) {
+    ACF_TOUCH(at, 1, true);
+    *at = byte;
+}
+
+// `at` lies on 8 bytes.
+__device__ inline Pack8 load_8(const unsigned char* at) {
+    ACF_TOUCH(at, 8, false);
+    return *reinterpret_cast<const Pack8*>(at);
+}
+
+__device__ inline void store_8(unsigned char* at, const Pack8& eight) {
+    ACF_TOUCH(at, 8, true);
+    *reinterpret_cast<Pack8*>(at) = eight;
+}
+
 struct Place {
     int row, column;  // of the tile's first pixel
     int lane, band;
@@ -96,34 +114,29 @@ struct Rows {
     }
 };
 
-// How far a row that begins here lies off the border of a pack.
-__device__ inline int skew_of(const unsigned char* row) {
-    return static_cast<int>(reinterpret_cast<unsigned long long>(row) & 15);
-}
-
 // A warp copies ``count`` bytes, as whole packs wherever there are some. Those in device memory
 // begin anywhere; those in shared memory begin as far behind ``pack`` as these lie off a border.
 __device__ inline void fetch_row(const unsigned char* row, unsigned char* pack, int count,
                                  int lane) {
-    const int skew = skew_of(row), end = skew + count;
+    const int skew = bytes_off(row), end = skew + count;
     row -= skew;
     for (int at = 16 * lane; at < end; at += 16 * kLanes) {
         if (at >= skew && at + 16 <= end) {
-            *reinterpret_cast<Pack16*>(pack + at) = *reinterpret_cast<const Pack16*>(row + at);
+            *reinterpret_cast<Pack*>(pack + at) = load(row + at);
         } else {
-            for (int i = most(at, skew); i < least(at + 16, end); ++i) pack[i] = row[i];
+            for (int i = most(at, skew); i < least(at + 16, end); ++i) pack[i] = byte_at(row + i);
         }
     }
 }
 
 __device__ inline void put_row(unsigned char* row, const unsigned char* pack, int count, int lane) {
-    const int skew = skew_of(row), end = skew + count;
+    const int skew = bytes_off(row), end = skew + count;
     row -= skew;
     for (int at = 16 * lane; at < end; at += 16 * kLanes) {
         if (at >= skew && at + 16 <= end) {
-            *reinterpret_cast<Pack16*>(row + at) = *reinterpret_cast<const Pack16*>(pack + at);
+            store(row + at, *reinterpret_cast<const Pack*>(pack + at));
         } else {
-            for (int i = most(at, skew); i < least(at + 16, end); ++i) row[i] = pack[i];
+            for (int i = most(at, skew); i < least(at + 16, end); ++i) put_byte(row + i, pack[i]);
         }
     }
 }
@@ -154,26 +167,42 @@ struct Pixels {
     }
 };
 
-// 8 elements of a plane's row.
+// 8 elements of a plane's row; `at` lies on 16 bytes.
 template <class T>
-struct Elements {
-    union {
-        Pack16 pack[kColumns * sizeof(T) / 16];
-        T element[kColumns];
-    };
-
-    __device__ void load(const T* from) {
+__device__ inline void load_8(const T* at, float (&value)[kColumns]) {
+    constexpr int lanes = Lanes<T>::count;
 #pragma unroll
-        for (int i = 0; i < static_cast<int>(kColumns * sizeof(T) / 16); ++i)
-            pack[i] = reinterpret_cast<const Pack16*>(from)[i];
-    }
-
-    __device__ void store(T* to) const {
+    for (int k = 0; k < kColumns; k += lanes) {
+        float part[lanes];
+        unpack<T>(acf::load(at + k), part);
 #pragma unroll
-        for (int i = 0; i < static_cast<int>(kColumns * sizeof(T) / 16); ++i)
-            reinterpret_cast<Pack16*>(to)[i] = pack[i];
+        for (int i = 0; i < lanes; ++i) value[k + i] = part[i];
     }
-};
+}
+
+template <class T>
+__device__ inline void store_8(T* at, const float (&value)[kColumns]) {
+    constexpr int lanes = Lanes<T>::count;
+#pragma unroll
+    for (int k = 0; k < kColumns; k += lanes) {
+        float part[lanes];
+#pragma unroll
+        for (int i = 0; i < lanes; ++i) part[i] = value[k + i];
+        acf::store(at + k, packed<T>(part));
+    }
+}
+
+template <class T>
+__device__ inline float element_at(const T* at) {
+    ACF_TOUCH(at, sizeof(T), false);
+    return widen(*at);
+}
+
+template <class T>
+__device__ inline void put_element(T* at, float value) {
+    ACF_TOUCH(at, sizeof(T), true);
+    *at = narrow<T>(value);
+}
 
 }  // namespace border
 }  // namespace acf
