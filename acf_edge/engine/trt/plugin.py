@@ -13,8 +13,10 @@ from typing import Literal
 
 from acf_edge.engine.trt.api import MODULES, TrtApi, registered_operators
 from acf_edge.engine.trt.plugin_class import DeviceKernels, Launcher, make_creator
-from acf_edge.engine.trt.plugin_fields import NAMESPACE, OPERATORS
+from acf_edge.engine.trt.plugin_fields import NAMESPACE, OPERATORS, plugin_hash
 from acf_edge.errors import InputError
+
+__all__ = ["Body", "load_library", "plugin_hash", "register", "unregister"]
 
 Body = Literal["python", "library"]
 

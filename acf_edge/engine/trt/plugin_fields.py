@@ -9,6 +9,7 @@ was written by one is read by the other.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -73,6 +74,17 @@ class Value:
 def field_names(operator: Operator) -> tuple[str, ...]:
     """The fields of an operator in their order."""
     return ("branches", *SCALES) if operator == "JunctionVote" else SCALES
+
+
+def plugin_hash() -> str:
+    """SHA-256 (hex) over what an engine and a plugin have to agree on: names, version, fields.
+
+    The same for the plugins in Python and in C++: an engine made with one runs with the other.
+    """
+    parts = [NAMESPACE, VERSION]
+    for operator in OPERATORS:
+        parts += [operator, *(f"{v.name}:{v.kind}" for v in field_values(operator, Settings()))]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def field_values(operator: Operator, settings: Settings) -> tuple[Value, ...]:

@@ -1,0 +1,142 @@
+"""A bundle for a GPU, compiled anew for the GPU of this machine; needs no torch."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from acf_edge.engine.bundle import (
+    LEDGER_FILE,
+    PASSPORT_FILE,
+    PLAN_FILE,
+    PLUGIN_FILE,
+    REPORT_FILE,
+    Bundle,
+    open_bundle,
+)
+from acf_edge.engine.ledger import Ledger, StageRow
+from acf_edge.engine.passport import cache_key
+from acf_edge.engine.trt.assemble import Report, Tell, finish_bundle
+from acf_edge.engine.trt.compile import Request
+from acf_edge.engine.trt.profiles import DEFAULT_SIZE, SizeProfile, check_scale, parse_profiles
+from acf_edge.engine.trt.targets import CLASSIC, RTX, find_target
+from acf_edge.errors import InputError
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What shall be different from the bundle that is compiled anew; None = as it was.
+
+    Attributes:
+        target: a name; None = this machine's GPU.
+        sizes: of pictures.
+        plugins: ``"auto"``, ``"on"`` or ``"off"``.
+        level: of optimization.
+        workspace: bytes that a layer may use.
+        precision: only the bundle's own can be had without the checkpoint.
+        runtime: ``"tensorrt"`` or ``"tensorrt_rtx"``.
+        compatible, sms: as in :class:`acf_edge.engine.trt.compile.Request`.
+    """
+
+    target: str | None = None
+    sizes: tuple[str, ...] | None = None
+    plugins: str = "auto"
+    level: int | None = None
+    workspace: int | None = None
+    precision: str | None = None
+    runtime: str | None = None
+    compatible: bool = False
+    sms: tuple[str, ...] = ()
+
+
+def recompile(
+    source: Bundle | Path,
+    out: Path,
+    changes: Changes | None = None,
+    *,
+    report: Report | None = None,
+    tell: Tell | None = None,
+) -> Bundle:
+    """Compile a bundle's models and write a new bundle.
+
+    Args:
+        source: a bundle for a GPU, with or without an engine, for whichever GPU.
+        out: the new one; may be the old one's folder, which is then replaced at the very end.
+        changes: what shall be different.
+        report: makes the bundle's page.
+        tell: called with progress.
+
+    Raises:
+        InputError: a bundle for a CPU, a precision that it does not have, a GPU that cannot be
+            compiled for, or nothing here that compiles.
+    """
+    begun = time.monotonic()
+    changes = changes or Changes()
+    bundle = source if isinstance(source, Bundle) else open_bundle(source)
+    passport = bundle.passport
+    if passport.backend not in (CLASSIC, RTX):
+        raise InputError(
+            f"'{bundle.path}' is built for the target '{passport.target}'; only bundles for GPUs "
+            f"are compiled on the machine itself.",
+            "Build from the checkpoint: acf-edge build CHECKPOINT -o BUNDLE --target ...",
+        )
+    if changes.precision not in (None, "auto", passport.precision):
+        raise InputError(
+            f"'{bundle.path}' holds {passport.precision}, and '{changes.precision}' was asked for.",
+            "Build from the checkpoint with that --precision.",
+        )
+    target = find_target(changes.target or "auto")
+    backend = changes.runtime or passport.backend
+    precision = target.check(passport.precision, backend=backend)
+    profiles = _profiles(bundle, changes)
+    check_scale(profiles, passport.scale)
+    request = Request(
+        target=target,
+        precision=precision,
+        profiles=profiles,
+        level=3 if changes.level is None else changes.level,
+        workspace=changes.workspace,
+        compatible=changes.compatible,
+        sms=changes.sms,
+    )
+    made_here = (PLAN_FILE, REPORT_FILE, LEDGER_FILE, PASSPORT_FILE)
+    files = {name: bundle.read(name) for name in passport.files if name not in made_here}
+    if backend == RTX:
+        files.pop(PLUGIN_FILE, None)
+    ledger = Ledger.loads(bundle.ledger.dumps())
+    old = next((row for row in ledger.rows if row.stage == "compiled"), None)
+    key = cache_key(before=old.key if old else "", target=target.name, backend=backend)
+    fresh = replace(
+        passport,
+        backend=backend,
+        runtime=backend,
+        target=target.name,
+        sm=",".join(changes.sms) or target.sm,
+        input_profiles=tuple(profile.to_passport() for profile in profiles),
+    )
+    return finish_bundle(
+        out,
+        files,
+        fresh,
+        ledger,
+        request,
+        plugins=changes.plugins,
+        row=StageRow(
+            "compiled",
+            "pass",
+            0.0,
+            key,
+            params=old.params if old else None,
+            macs=old.macs if old else None,
+        ),
+        begun=begun,
+        report=report,
+        tell=tell or (lambda done, total: None),
+    )
+
+
+def _profiles(bundle: Bundle, changes: Changes) -> tuple[SizeProfile, ...]:
+    if changes.sizes is not None or not bundle.passport.input_profiles:
+        return parse_profiles(changes.sizes or (DEFAULT_SIZE,))
+    return tuple(SizeProfile.from_passport(one) for one in bundle.passport.input_profiles)
