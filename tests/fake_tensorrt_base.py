@@ -180,6 +180,12 @@ def enumerations(version: Version, rtx: bool) -> dict[str, Any]:
         "NetworkDefinitionCreationFlag": make("NetworkDefinitionCreationFlag", creation),
     }
     if rtx:
+        found["DynamicShapesKernelSpecializationStrategy"] = make(
+            "DynamicShapesKernelSpecializationStrategy", count("LAZY EAGER NONE")
+        )
+        found["CudaGraphStrategy"] = make(
+            "CudaGraphStrategy", count("DISABLED WHOLE_GRAPH_CAPTURE")
+        )
         found["ComputeCapability"] = make(
             "ComputeCapability",
             {"NONE": 0, "CURRENT": 1, "SM75": 75, "SM80": 80, "SM86": 86, "SM89": 89}

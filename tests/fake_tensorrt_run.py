@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from typing import Any
 
 import numpy as np
@@ -127,19 +128,64 @@ class Engine:
             return [self.get_tensor_shape(name)] * 3
         return [Dims(dims) for dims in self.content["profiles"][profile_index][name]]
 
-    def create_execution_context(self, *_: Any) -> Context | None:
+    def create_runtime_config(self) -> RuntimeConfig:
+        if not self.module.is_rtx:
+            raise AttributeError("only TensorRT-RTX configures its runtime")
+        return RuntimeConfig(self)
+
+    def create_execution_context(self, choice: Any = None) -> Context | None:
+        """``choice``: an allocation strategy or, with TensorRT-RTX, a configuration."""
         world = self.world
+        strategies = self.module.ExecutionContextAllocationStrategy
+        strategy = choice.strategy if isinstance(choice, RuntimeConfig) else choice
         if world.contexts is not None and world.live_contexts >= world.contexts:
             say(world, self.runtime.logger, Severity.ERROR, "Error Code 2: OutOfMemory")
             return None
         world.live_contexts += 1
-        return Context(self)
+        return Context(self, strategy == strategies.USER_MANAGED)
 
     def create_engine_inspector(self) -> Inspector:
         return Inspector(self)
 
     def serialize(self) -> IHostMemory:
         return IHostMemory(MAGIC + json.dumps(self.content, sort_keys=True).encode())
+
+
+class RuntimeConfig:
+    """As TensorRT-RTX's IRuntimeConfig."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.strategy, self.cache = engine, None, None
+        self.dynamic_shapes_kernel_specialization_strategy: Any = None
+        self.cuda_graph_strategy: Any = None
+
+    def set_execution_context_allocation_strategy(self, strategy: Any) -> None:
+        self.strategy = strategy
+
+    def create_runtime_cache(self) -> RuntimeCache:
+        return RuntimeCache()
+
+    def set_runtime_cache(self, cache: Any) -> bool:
+        self.cache = cache
+        return True
+
+
+class RuntimeCache:
+    """As TensorRT-RTX's IRuntimeCache: a hint, refused if it is not its own."""
+
+    MAGIC = b"FAKEJIT"
+
+    def __init__(self) -> None:
+        self.content = b""
+
+    def deserialize(self, blob: Any) -> bool:
+        if not bytes(blob).startswith(self.MAGIC):
+            return False
+        self.content = bytes(blob)[len(self.MAGIC) :]
+        return True
+
+    def serialize(self) -> IHostMemory:
+        return IHostMemory(self.MAGIC + (self.content or b"made here"))
 
 
 class Inspector:
@@ -154,10 +200,16 @@ class Inspector:
 
 
 class Context:
-    """As IExecutionContext: shapes, addresses, enqueue."""
+    """As IExecutionContext: shapes, addresses, enqueue.
 
-    def __init__(self, engine: Engine) -> None:
+    What TensorRT forbids gives noise: a graph that is launched after the context that it was
+    captured from was changed, and work that runs after its context is gone.
+    """
+
+    def __init__(self, engine: Engine, managed: bool = False) -> None:
         self.engine, self.world = engine, engine.world
+        self._managed, self._scratch = managed, (0, 0)
+        self._changes = 0
         self.active_optimization_profile = 0
         self.profiler: Any = None
         self.enqueue_emits_profile = True
@@ -169,7 +221,12 @@ class Context:
     def __del__(self) -> None:
         self.world.live_contexts -= 1
 
+    def set_device_memory(self, memory: int, size: int) -> None:
+        self._scratch = (memory, size)
+        self._changes += 1
+
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+        self._changes += 1
         if not 0 <= profile_index < self.engine.num_optimization_profiles:
             return self._error(f"profile {profile_index} does not exist")
         if profile_index != self.active_optimization_profile:
@@ -179,6 +236,7 @@ class Context:
 
     def set_input_shape(self, name: str, shape: Any) -> bool:
         wanted = Dims(shape)
+        self._changes += 1
         if self.engine.get_tensor_mode(name) != self.engine.module.TensorIOMode.INPUT:
             return self._error(f"{name} is no input")
         low, _, high = self.engine.get_tensor_profile_shape(name, self.active_optimization_profile)
@@ -211,7 +269,10 @@ class Context:
     def set_tensor_address(self, name: str, memory: int) -> bool:
         if name not in self.engine._tensors:
             return self._error(f"Given invalid tensor name: {name}")
+        if memory % 256:
+            return self._error(f"Error Code 3: The address of {name} is not aligned to 256 bytes")
         self._addresses[name] = memory
+        self._changes += 1
         return True
 
     def get_tensor_address(self, name: str) -> int:
@@ -224,6 +285,9 @@ class Context:
             return self._error(f"Error Code 3: Not all shapes are specified: {open_ones}")
         if missing := [name for name in names if not self._addresses.get(name)]:
             return self._error(f"Error Code 3: Address is not set for: {missing}")
+        scratch, room = self._scratch
+        if self._managed and room < self.engine.device_memory_size_v2:
+            return self._error("Error Code 3: Device memory of the context is not set")
         state = (self.active_optimization_profile, *(self.get_tensor_shape(n) for n in names))
         if self.world.capturing(stream_handle) and state != self._settled:
             return self._error("Error Code 1: Cuda Runtime (operation not permitted in capture)")
@@ -236,10 +300,20 @@ class Context:
         source, target = self._addresses[first], self._addresses[last]
         taken, given = self.get_tensor_shape(first), self.get_tensor_shape(last)
 
+        world, alive, changes = self.world, weakref.ref(self), self._changes
+        captured = self.world.capturing(stream_handle)
+
         def work() -> None:
-            picture = self.world.memory(source, int(np.prod(taken))).reshape(taken)
-            result = self.world.memory(target, int(np.prod(given))).reshape(given)
-            result[...] = self._network(picture, given)
+            context = alive()
+            if room:
+                # Freed, or too small: the stand-in of CUDA says so.
+                world.memory(scratch, room)[...] = 0x5A
+            picture = world.memory(source, int(np.prod(taken))).reshape(taken)
+            result = world.memory(target, int(np.prod(given))).reshape(given)
+            if context is None or (captured and context._changes != changes):
+                result[...] = 0xA5 ^ picture.ravel()[0]
+            else:
+                result[...] = context._network(picture, given)
 
         self.world.enqueue(stream_handle, work)
         if self.profiler is not None and self.enqueue_emits_profile:
