@@ -121,8 +121,8 @@ class Binding:
         Raises:
             CudaError: the context is lost.
         """
-        capturable = getattr(self._context, "is_stream_capturable", None)
-        if capturable is not None and not capturable(stream.handle):
+        asks = self._engine.api.features.asks_capturable
+        if asks and not self._context.is_stream_capturable(stream.handle):
             return "TensorRT says that it cannot be captured at this size"
         try:
             with Graph.capture(stream) as graph:

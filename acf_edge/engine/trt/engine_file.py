@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -44,14 +45,23 @@ class LoadedEngine:
 
     @property
     def in_size(self) -> int:
-        """Bytes of the largest picture that goes in."""
-        areas = [profile.maximum[0] * profile.maximum[1] for profile in self.profiles]
-        return CHANNELS * max(areas)
+        """Bytes of the largest frame that goes in."""
+        return frame_room(self.profiles, 1)
 
     @property
     def out_size(self) -> int:
-        """Bytes of the largest picture that comes out."""
-        return self.in_size * self.scale**2
+        """Bytes of the largest frame that comes out."""
+        return frame_room(self.profiles, self.scale)
+
+
+def frame_room(profiles: Sequence[SizeProfile], scale: int) -> int:
+    """Bytes that the largest frame takes, ``scale`` times enlarged: as RGB, or as NV12, which
+    is larger where a side is one pixel."""
+    sizes = [(one.maximum[0] * scale, one.maximum[1] * scale) for one in profiles]
+    return max(
+        max(CHANNELS * width * height, (width + width % 2) * (height + (height + 1) // 2))
+        for width, height in sizes
+    )
 
 
 def load_plan(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from acf_edge.cuda.driver import Device, open_device
+from acf_edge.cuda.driver import CudaError, Device, open_device
+from acf_edge.cuda.kernels import Kernels, load_kernels
 from acf_edge.cuda.sources import kernel_hash
 from acf_edge.engine.passport import Passport
 from acf_edge.engine.trt.api import TrtApi, load_api
@@ -91,7 +93,7 @@ def open_plan(
     return OpenEngine(device, engine, pipeline, clock)
 
 
-@dataclass(frozen=True)
+@dataclass
 class OpenEngine:
     """What :func:`open_plan` gives.
 
@@ -106,27 +108,41 @@ class OpenEngine:
     engine: LoadedEngine
     pipeline: Pipeline
     clock: LayerClock | None
+    _kernels: Kernels | None = None
+
+    def kernels(self) -> Kernels:
+        """Our own kernels on this GPU; compiled and loaded at the first call.
+
+        Raises:
+            InputError: they cannot be compiled here; says why.
+        """
+        if self._kernels is None:
+            self.device.make_current()
+            self._kernels = load_kernels(self.device)
+        return self._kernels
 
     def close(self) -> None:
         """Give everything back; a second call does nothing."""
         if self.engine.jit is not None:
             self.engine.jit.save()
         self.pipeline.close()
+        if self._kernels is not None:
+            with contextlib.suppress(CudaError):
+                self._kernels.close()
+            self._kernels = None
 
 
 def _check(passport: Passport, api: TrtApi, device: Device, what: str) -> list[str]:
-    ours = passport.kernel_hash is not None or passport.plugin_hash is not None
+    plugin: str | None = None
+    if passport.plugin_hash is not None:
+        from acf_edge.engine.trt.plugin_fields import plugin_hash
+
+        plugin = plugin_hash()
     machine = describe_here(
         api.kind,
         api.module.__version__,
         device,
-        plugin_hash=_plugin_hash() if passport.plugin_hash is not None else None,
-        kernel_hash=kernel_hash() if ours else None,
+        plugin_hash=plugin,
+        kernel_hash=kernel_hash() if passport.kernel_hash is not None else None,
     )
     return [str(one) for one in check_portable(passport, machine, what)]
-
-
-def _plugin_hash() -> str:
-    from acf_edge.engine.trt.plugin import plugin_hash
-
-    return plugin_hash()

@@ -60,7 +60,8 @@ class JitCache:
 
 def new_context(engine: LoadedEngine) -> Any:
     """A context of TensorRT whose working memory we give; None if there is no memory for it."""
-    trt = engine.api.module
+    # The stubs are of the classic module: what TensorRT-RTX has besides is not in them.
+    trt: Any = engine.api.module
     ours = trt.ExecutionContextAllocationStrategy.USER_MANAGED
     if not engine.api.is_rtx:
         return engine.engine.create_execution_context(ours)

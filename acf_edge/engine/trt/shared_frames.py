@@ -43,11 +43,20 @@ class Ready:
 
 @dataclass(frozen=True)
 class Run:
-    """To the worker: enhance what lies in a slot, sizes in pixels."""
+    """To the worker: enhance what lies in a slot.
+
+    Attributes:
+        slot: number of it.
+        width, height: of the picture in pixels.
+        coding, result: fields of :class:`acf_edge.cuda.border.Coding`, of the NV12 that comes
+            and goes; None = it is RGB.
+    """
 
     slot: int
     width: int
     height: int
+    coding: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

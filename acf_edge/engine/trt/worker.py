@@ -19,8 +19,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
+from acf_edge.cuda.border import Coding
 from acf_edge.cuda.driver import CudaError
 from acf_edge.engine.passport import Passport
+from acf_edge.engine.trt.nv12 import Nv12, nv12_job
 from acf_edge.engine.trt.opening import OpenEngine, Options, open_plan
 from acf_edge.engine.trt.pipeline import Job
 from acf_edge.engine.trt.shared_frames import (
@@ -99,13 +101,19 @@ class _Service:
             self._opened.close()
 
     def _start(self, message: Run) -> None:
-        scale = self._opened.engine.scale
         try:
-            self._pipeline.start(message.slot, Job.rgb(message.width, message.height, scale))
+            self._pipeline.start(message.slot, self._job(message))
         except Exception as error:
             self._report(message.slot, error)
         else:
             self._under_way.put(message.slot)
+
+    def _job(self, message: Run) -> Job:
+        width, height, scale = message.width, message.height, self._opened.engine.scale
+        if message.coding is None or message.result is None:
+            return Job.rgb(width, height, scale)
+        form = Nv12(width, height, Coding(**message.coding), Coding(**message.result))
+        return nv12_job(form, scale, self._opened.kernels())
 
     def _wait(self) -> None:
         while (slot := self._under_way.get()) is not None:

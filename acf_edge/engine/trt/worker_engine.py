@@ -10,18 +10,20 @@ they are copied into it once and out of it once, as with pinned memory of one's 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from acf_edge.engine.frames import checked_frame
 from acf_edge.engine.passport import Passport
 from acf_edge.engine.protocol import Uint8Image
-from acf_edge.engine.trt.engine_file import CHANNELS
+from acf_edge.engine.trt.engine_file import CHANNELS, frame_room
+from acf_edge.engine.trt.nv12 import Nv12, checked_nv12, nv12_shape
 from acf_edge.engine.trt.opening import Options
 from acf_edge.engine.trt.profiles import SizeProfile, choose_profile
 from acf_edge.engine.trt.shared_frames import Done, Failed, Run
@@ -43,9 +45,10 @@ def can_work_apart() -> bool:
 
 @dataclass
 class _Place:
-    """What is known of a slot: the size of its frame, and how it went."""
+    """What a slot was given, whether the answer is still to come, and how it went."""
 
-    size: tuple[int, int] | None = None
+    order: Run | None = None
+    pending: bool = False
     error: Exception | None = None
 
 
@@ -89,10 +92,14 @@ class WorkerEngine:
                 f"The passport of '{path}' does not say for which sizes the engine was built.",
                 "Build the bundle again.",
             )
-        areas = [one.maximum[0] * one.maximum[1] for one in self._profiles]
-        in_size = CHANNELS * max(areas)
         self._start = WorkerStart(
-            plan, passport, str(path), options, in_size, in_size * passport.scale**2, command
+            plan,
+            passport,
+            str(path),
+            options,
+            frame_room(self._profiles, 1),
+            frame_room(self._profiles, passport.scale),
+            command,
         )
         self._patience = patience
         self.restarts = 0
@@ -148,31 +155,15 @@ class WorkerEngine:
         """
         frame = checked_frame(frame)
         height, width = frame.shape[:2]
-        choose_profile(self._profiles, width, height)
-        with self._submitting:
-            index = self._next
-            before = self._tickets[index]
-            if before is not None:
-                before.settle()
-            with self._state:
-                if self._closed:
-                    raise ValueError(f"the engine {self.name} is closed")
-                self._slots[index][0][: frame.size] = frame.reshape(-1)
-                place = self._places[index] = _Place((width, height))
-                if self._worker is None:
-                    # The last frame was given up; this one gets a chance of its own.
-                    try:
-                        self._failures = 0
-                        self._replace()
-                    except BaseException:
-                        place.size = None
-                        raise
-                    self.restarts += 1
-                self._send(index)
-            ticket = Ticket(lambda: self._fetch(index, place))
-            self._tickets[index] = ticket
-            self._next = (index + 1) % len(self._places)
-            return ticket
+        shape = (height * self.scale, width * self.scale, CHANNELS)
+        return self._submit(frame, Run(0, width, height), shape)
+
+    def submit_nv12(self, frame: Uint8Image, form: Nv12) -> Ticket:
+        """As :meth:`submit`, NV12 in and out; see :meth:`TrtEngine.submit_nv12`."""
+        frame = checked_nv12(frame, form)
+        order = Run(0, form.width, form.height, *(asdict(one) for one in form.codings()))
+        scale = self.scale
+        return self._submit(frame, order, nv12_shape(form.width * scale, form.height * scale))
 
     def run(self, frame: Uint8Image) -> Uint8Image:
         """Enhance one picture.
@@ -202,21 +193,42 @@ class WorkerEngine:
                 worker.close()
             self._start.close()
 
-    def _fetch(self, index: int, place: _Place) -> Uint8Image:
+    def _submit(self, frame: Uint8Image, order: Run, shape: tuple[int, ...]) -> Ticket:
+        choose_profile(self._profiles, order.width, order.height)
+        with self._submitting:
+            index = self._next
+            before = self._tickets[index]
+            if before is not None:
+                before.settle()
+            with self._state:
+                if self._closed:
+                    raise ValueError(f"the engine {self.name} is closed")
+                self._slots[index][0][: frame.size] = frame.reshape(-1)
+                place = _Place(replace(order, slot=index))
+                if self._worker is None:
+                    # The last frame was given up; this one gets a chance of its own.
+                    self._failures = 0
+                    self._replace()
+                    self.restarts += 1
+                place.pending = True
+                self._places[index] = place
+                self._send(index)
+            ticket = Ticket(lambda: self._fetch(index, place, shape))
+            self._tickets[index] = ticket
+            self._next = (index + 1) % len(self._places)
+            return ticket
+
+    def _fetch(self, index: int, place: _Place, shape: tuple[int, ...]) -> Uint8Image:
         """Wait for one slot's result; reads the answers of the others on the way."""
-        assert place.size is not None
-        width, height = place.size
         with self._state:
-            while place.size is not None:
+            while place.pending:
                 if self._reading:
                     self._state.wait()
                 else:
                     self._read()
             if place.error is not None:
                 raise place.error
-        shape = (height * self.scale, width * self.scale, CHANNELS)
-        size = width * height * CHANNELS * self.scale**2
-        return self._slots[index][1][:size].reshape(shape).copy()
+        return self._slots[index][1][: math.prod(shape)].reshape(shape).copy()
 
     def _read(self) -> None:
         """Take one answer from the worker, or notice that it is lost. One thread at a time does,
@@ -233,7 +245,7 @@ class WorkerEngine:
             self._state.notify_all()
         if isinstance(answer, Done):
             self._failures = 0
-            self._places[answer.slot].size = None
+            self._places[answer.slot].pending = False
             self._add_notes(answer.notes)
         elif isinstance(answer, Failed) and not answer.lost and answer.slot is not None:
             kind = InputError if answer.code == InputError.exit_code else AcfError
@@ -245,7 +257,7 @@ class WorkerEngine:
         """The worker is lost: start another one, and give it the frames that were under way."""
         self._worker = None
         self._failures += 1
-        waiting = [index for index, place in enumerate(self._places) if place.size is not None]
+        waiting = [index for index, place in enumerate(self._places) if place.pending]
         # The oldest first: the slots are used in turns.
         waiting.sort(key=lambda index: (index - self._next) % len(self._places))
         error: Exception | None = None
@@ -274,15 +286,15 @@ class WorkerEngine:
         self._add_notes(worker.notes)
 
     def _send(self, index: int) -> None:
-        size, worker = self._places[index].size, self._worker
-        assert size is not None and worker is not None
+        order, worker = self._places[index].order, self._worker
+        assert order is not None and worker is not None
         # A worker that is gone is noticed by whoever waits for its answers.
         with contextlib.suppress(OSError):
-            worker.send(Run(index, *size))
+            worker.send(order)
 
     def _give_up(self, index: int, error: Exception) -> None:
         self._places[index].error = error
-        self._places[index].size = None
+        self._places[index].pending = False
 
     def _add_notes(self, notes: Sequence[str]) -> None:
         self._notes += [note for note in notes if note not in self._notes]
