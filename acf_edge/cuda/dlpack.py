@@ -8,7 +8,6 @@ took calls it itself when it dies.
 from __future__ import annotations
 
 import ctypes
-import itertools
 from typing import Any
 
 import numpy as np
@@ -57,20 +56,23 @@ _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.
 _rename = _python.PyCapsule_SetName
 _rename.restype, _rename.argtypes = ctypes.c_int, [ctypes.c_void_p, ctypes.c_char_p]
 
-# What lives until its consumer lets go. C holds nothing but the key, so something has to.
-_alive: dict[int, tuple[object, ...]] = {}
-_keys = itertools.count(1)
+# The one reference that C holds on what has to live until the consumer lets go.
+_hold, _drop = _python.Py_IncRef, _python.Py_DecRef
+_hold.restype, _hold.argtypes = None, [ctypes.py_object]
+_drop.restype, _drop.argtypes = None, [ctypes.c_void_p]
 
 
-@_Deleter
-def _delete(managed: Any) -> None:
-    _alive.pop(managed.contents.context, None)
+def _let_go(managed: Any) -> None:
+    _drop(managed.contents.context)
 
 
-@_Destructor
-def _destroy(capsule: int) -> None:
+def _capsule_dies(capsule: int) -> None:
     if _is_valid(capsule, _NAME):  # nobody took it
-        _delete(ctypes.cast(_pointer(capsule, _NAME), ctypes.POINTER(_Managed)))
+        _let_go(ctypes.cast(_pointer(capsule, _NAME), ctypes.POINTER(_Managed)))
+
+
+_delete = _Deleter(_let_go)
+_destroy = _Destructor(_capsule_dies)
 
 
 def wrap(
@@ -99,9 +101,10 @@ def wrap(
         steps,
         0,
     )
-    managed.context = next(_keys)
     managed.deleter = _delete
-    _alive[managed.context] = (owner, managed, extents, steps)
+    held = (owner, managed, extents, steps)
+    managed.context = id(held)
+    _hold(held)
     return _new(ctypes.addressof(managed), _NAME, _destroy)
 
 
