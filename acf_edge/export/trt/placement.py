@@ -1,0 +1,131 @@
+"""What is quantized for TensorRT: the inputs of convolutions, and the skips of residual sums.
+
+TensorRT fuses ``quantize(relu(convolution + skip))`` into one kernel where the convolution's
+input and the skip come from 8-bit codes and the convolution's raw output stays in floating
+point. Everything else (votes, attention, the sum with the up-sampled picture) is FP16.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import onnx
+from onnx import numpy_helper
+
+from acf_edge.compress.scales import Range, ScaleStore
+from acf_edge.errors import InputError
+from acf_edge.export.even import Evening, find_evenings, whole_range
+from acf_edge.export.model import FOLDED, NORMALISED
+from acf_edge.export.plan import is_core
+
+UNIT = Range(0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where 8 bits are.
+
+    Attributes:
+        convolutions: names of the nodes that take codes.
+        skips: name of a residual sum -> the value that it takes from codes.
+        values: activations that become codes, in graph order; the picture is not among them.
+    """
+
+    convolutions: frozenset[str]
+    skips: Mapping[str, str]
+    values: tuple[str, ...]
+
+
+NOWHERE = Placement(frozenset(), {}, ())
+
+
+def place(model: onnx.ModelProto, picture: bool = True, keep: Collection[str] = ()) -> Placement:
+    """Decide for a plain network.
+
+    Args:
+        model: operators as functions or inlined.
+        picture: whether convolutions on the picture itself take codes.
+        keep: names of convolutions that stay in floating point.
+
+    Raises:
+        InputError: ``keep`` names what is no convolution.
+    """
+    core = [node for node in model.graph.node if is_core(node.name)]
+    fixed = {tensor.name for tensor in model.graph.initializer}
+    known = {node.name for node in core if node.op_type in ("Conv", "ConvTranspose")}
+    for name in keep:
+        if name not in known:
+            raise InputError(
+                f"'{name}' is no convolution of this network.", f"There are: {sorted(known)[:4]}."
+            )
+    taken = [
+        node
+        for node in core
+        if node.name in known
+        and node.name not in keep
+        and _groups(node) == 1
+        and node.input[1] in fixed
+        and (picture or node.input[0] != NORMALISED)
+    ]
+    skips = _skips(core, {node.output[0] for node in taken}, fixed)
+    wanted = {node.input[0] for node in taken} | set(skips.values())
+    made = [name for node in core for name in node.output if name in wanted]
+    return Placement(frozenset(node.name for node in taken), skips, tuple(made))
+
+
+def _skips(core: list[onnx.NodeProto], convolved: set[str], fixed: set[str]) -> dict[str, str]:
+    uses = Counter(name for node in core for name in node.input)
+    made = {name: index for index, node in enumerate(core) for name in node.output}
+    skips = {}
+    for node in core:
+        # The last sum makes the picture itself, which 8 bits would not do justice.
+        if node.op_type != "Add" or node.output[0] == FOLDED or fixed & set(node.input):
+            continue
+        if any(name not in made for name in node.input):
+            continue
+        early, late = sorted(node.input, key=made.__getitem__)
+        for raw, skip in ((late, early), (early, late)):
+            if raw in convolved and uses[raw] == 1 and raw != skip:
+                skips[node.name] = skip
+                break
+    return skips
+
+
+def settle(
+    model: onnx.ModelProto, placement: Placement, store: ScaleStore
+) -> tuple[dict[str, Range], dict[str, Evening]]:
+    """The range of each value that becomes codes, and concatenations that have to be evened.
+
+    Raises:
+        InputError: the store lacks a range.
+    """
+    lacking = [name for name in placement.values if name not in store.ranges]
+    if lacking:
+        raise InputError(
+            f"The scale store lacks the range of '{lacking[0]}'.",
+            "It belongs to another network: calibrate again.",
+        )
+    ranges = {name: store.ranges[name] for name in placement.values}
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        less_mean = node.op_type == "Add" and node.input[0] == NORMALISED
+        if less_mean and node.output[0] in ranges and node.input[1] in constants:
+            # A picture less its mean: nothing of it is clipped.
+            shift = numpy_helper.to_array(constants[node.input[1]])
+            ends = min(float(shift.min()), 0.0), max(float(shift.max()), -1.0) + 1.0
+            ranges[node.output[0]] = Range(*ends)
+    evenings = {}
+    for name, evening in find_evenings(model, store.ranges).items():
+        node = next(n for n in model.graph.node if name in n.output)
+        takers = [n for n in model.graph.node if name in n.input]
+        if name in ranges and all(taker.name in placement.convolutions for taker in takers):
+            parts = [UNIT if part == NORMALISED else store.ranges[part] for part in node.input]
+            evenings[name] = evening
+            ranges[name] = whole_range(parts, evening)
+    return ranges, evenings
+
+
+def _groups(node: onnx.NodeProto) -> int:
+    return next((int(a.i) for a in node.attribute if a.name == "group"), 1)
