@@ -269,7 +269,7 @@ def _parse(
         )
     if request.dla:
         # The accelerator refuses every open dimension, whatever the profile says.
-        inputs[0].shape = api.module.Dims(request.profiles[0].shapes()[1])
+        inputs[0].shape = api.module.Dims(list(request.profiles[0].shapes()[1]))
 
 
 def _words(ends: list[trt.ITensor]) -> str:
@@ -329,7 +329,7 @@ def _configure(
     profiles = []
     for size in request.profiles:
         profile = builder.create_optimization_profile()
-        low, best, high = (module.Dims(shape) for shape in size.shapes())
+        low, best, high = (module.Dims(list(shape)) for shape in size.shapes())
         profile.set_shape(INPUT, low, best, high)
         if config.add_optimization_profile(profile) < 0:
             raise InputError(

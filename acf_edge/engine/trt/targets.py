@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from acf_edge.errors import InputError
@@ -21,13 +22,14 @@ CLASSIC: Final = "tensorrt"
 RTX: Final = "tensorrt_rtx"
 PRECISIONS: Final = ("int8", "fp16", "fp8", "fp32")
 AUTO: Final = "auto"
+BOARD_MODEL: Final = Path("/proc/device-tree/model")
 
 _GIB: Final = 1 << 30
 _MIB: Final = 1 << 20
-# TensorRT may fuse the whole network into one layer, and all tensors between its kernels are
-# that layer's workspace then: a small share would stop large pictures, half of a board that
-# the camera and the desktop share would starve them.
-_WORKSPACE_SHARE: Final = 4
+# TensorRT-RTX fuses the whole network into one layer, and all tensors between its kernels are
+# that layer's workspace then (ACF-T at 1280x720 in FP16: 1.1 GiB). It is a bound, not what is
+# taken; half of the memory leaves the other half to camera, codec and desktop.
+_WORKSPACE_SHARE: Final = 2
 _WORKSPACE_MOST: Final = 8 * _GIB
 
 # Engines are compiled for these ahead of time; TensorRT-RTX names them one by one.
@@ -77,7 +79,7 @@ class Target:
 
     @property
     def workspace(self) -> int:
-        """Bytes that a layer may use beside its tensors: a quarter of the memory, at most 8 GiB,
+        """Bytes that a layer may use beside its tensors: half of the memory, at most 8 GiB,
         in whole MiB."""
         memory = self.memory or 4 * _GIB
         return min(_WORKSPACE_MOST, memory // _WORKSPACE_SHARE) // _MIB * _MIB
@@ -97,7 +99,8 @@ class Target:
         if (backend or self.backend) == RTX:
             # Its 8-bit convolutions write 32 bits, which another kernel narrows (read from
             # the layer tables): more memory traffic than FP16, and INT8 no better than FP8.
-            return ("fp16", *fp8, "fp32")
+            # Turing has no FP32 matrix product there.
+            return ("fp16", *fp8, *(("fp32",) if self.sm != "75" else ()))
         if self.sm in _INT8_SMS:
             return ("int8", *fp8, "fp16", "fp32")
         return (*fp8, "fp16", "int8", "fp32")
@@ -300,10 +303,8 @@ _BOARDS: Final = (
 
 
 def _board_model() -> str:
-    from pathlib import Path
-
     try:
-        text = Path("/proc/device-tree/model").read_text(encoding="utf-8", errors="replace")
+        text = BOARD_MODEL.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
     return text.strip("\0 \n")

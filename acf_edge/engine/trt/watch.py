@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import deque
@@ -208,6 +209,7 @@ class Watch(Steps):
 
 _MIB: Final = 1 << 20
 _WORKSPACE_WORDS: Final = ("workspace", "Could not find any implementation for node")
+_ASKED: Final = re.compile(r"OutOfMemory \(Requested size was (\d+) bytes")
 _MEMORY_WORDS: Final = ("out of memory", "OutOfMemory", "could not be allocated", "oom error")
 _GPU_WORDS: Final = ("CUDA initialization failure", "no CUDA-capable device")
 
@@ -222,8 +224,10 @@ def explain_failure(record: Record, title: str, workspace: int, size: str) -> Ac
         size: the largest picture, e.g. ``"1280x720"``.
     """
     errors = "\n".join(record.errors)
-    memory = any(words in errors for words in _MEMORY_WORDS)
-    if not memory and any(words in errors for words in _WORKSPACE_WORDS):
+    asked = [int(number) for number in _ASKED.findall(errors)]
+    # TensorRT-RTX calls it "out of memory" where the workspace is what is too small.
+    memory = any(words in errors for words in _MEMORY_WORDS) and max(asked, default=0) <= workspace
+    if not memory and (asked or any(words in errors for words in _WORKSPACE_WORDS)):
         return InputError(
             f"{title} cannot compile this network within a workspace of {workspace // _MIB} MiB "
             f"for pictures of {size}.",
