@@ -32,9 +32,11 @@ class OwnedBuffer:
         return self._buffer.pointer
 
     def __del__(self) -> None:
-        # Freeing waits for the work that uses it. Of a lost context nothing can be freed.
+        # Whoever drops the last array may have queued work with it. Of a lost context nothing
+        # can be freed.
         with contextlib.suppress(AcfError, AttributeError, TypeError):
             self._device.make_current()
+            self._device.synchronize()
             self._buffer.close()
 
 
