@@ -103,8 +103,13 @@ class Builder:
     def _table(self, network: Any, config: Any) -> None:
         if config.profiling_verbosity != self.module.ProfilingVerbosity.DETAILED:
             return
-        rows = [f"Layer({layer.kind}): {layer.name}, Tactic: 0x0" for layer in network.layers]
-        text = "Engine Layer Information:\n" + "\n".join(rows)
+        tensor = "{ Name: t, Location: Device, Dimensions: [1,16,8,8], Format/Datatype: Half }"
+        rows = [
+            f"Name: {layer.name}, LayerType: {layer.kind}, Inputs: [ {tensor}], Outputs: "
+            f"[ {tensor}], TacticName: , StreamId: 0, Metadata: [ONNX Layer: {layer.name}]"
+            for layer in network.layers
+        ]
+        text = "Engine Layer Information:\nLayers:\n" + "\n".join(rows)
         say(self.world, self.logger, Severity.VERBOSE, text)
 
     def _content(self, network: Any, config: Any) -> dict[str, Any]:
@@ -156,6 +161,7 @@ def make(version: str = "10.13.3.9", world: World | None = None, *, rtx: bool = 
         base.DynamicPluginTensorDesc,
         base.PluginField,
         base.PluginFieldCollection,
+        base.PluginFieldCollection_,
         base.IPluginCapability,
         base.IPluginV3,
         base.IPluginV3OneCore,

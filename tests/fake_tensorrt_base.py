@@ -78,7 +78,7 @@ class ILogger:
     INFO, VERBOSE = Severity.INFO, Severity.VERBOSE
 
     def log(self, severity: Severity, msg: str) -> None:
-        raise NotImplementedError("a logger has a method log")
+        raise TypeError("a logger has a method log")
 
 
 class Logger(ILogger):
@@ -321,6 +321,13 @@ class PluginField:
 
 class PluginFieldCollection(list[PluginField]):
     pass
+
+
+class PluginFieldCollection_(tuple[PluginField, ...]):
+    """TensorRT's own collection: a view of the other one."""
+
+    def __new__(cls, fields: PluginFieldCollection) -> PluginFieldCollection_:
+        return super().__new__(cls, fields)
 
 
 class IPluginCapability:

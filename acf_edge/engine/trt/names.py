@@ -66,6 +66,7 @@ class Module(Protocol):
         PluginCapabilityType: type[trt.PluginCapabilityType]
         PluginField: type[trt.PluginField]
         PluginFieldCollection: type[trt.PluginFieldCollection]
+        PluginFieldCollection_: type[trt.PluginFieldCollection_]
         PluginFieldType: type[trt.PluginFieldType]
         TensorRTPhase: type[trt.TensorRTPhase]
 

@@ -8,6 +8,7 @@ given, so it can be captured into a CUDA graph; Python runs at the capture then,
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -155,13 +156,17 @@ def make_creator(
             self.prepared: Prepared | None = None
             # TensorRT reads the values where they lie.
             self.values = field_values(operator, settings)
-            self.fields = field_collection(api.module, self.values)
+            self.collection, self.fields = field_collection(api.module, self.values)
+            pin(self)
 
         def get_capability_interface(self, type: trt.PluginCapabilityType) -> Any:
             return self
 
         def clone(self) -> trt.IPluginV3:
             return Plugin(self.settings)
+
+        def destroy(self) -> None:
+            self.prepared = None
 
         def get_output_data_types(self, input_types: list[trt.DataType]) -> list[trt.DataType]:
             with told("data types"):
@@ -264,6 +269,17 @@ def make_creator(
                 return Plugin(read_fields(operator, field_collection))
 
     return Creator()
+
+
+def pin(item: object) -> None:
+    """Keep an object for ever: one more reference, which nobody gives back.
+
+    The bindings' destructor of a plugin gives back a reference, and where that was the last one the
+    plugin is deleted within its own deletion. (In 10.3 also where Python drops a plugin itself.)
+    As a rule ``get_capability_interface`` leaks a reference and hides it; this makes it sure. What
+    stays behind per plugin is a few hundred bytes.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(item))
 
 
 def _key(inputs: Sequence[Any]) -> tuple[Any, ...]:

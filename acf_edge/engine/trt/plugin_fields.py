@@ -99,21 +99,26 @@ def field_values(operator: Operator, settings: Settings) -> tuple[Value, ...]:
     return tuple(found)
 
 
-def field_collection(module: Module, values: Iterable[Value]) -> Any:
-    """TensorRT's collection of these fields. Keep the values as long as it is used."""
+def field_collection(module: Module, values: Iterable[Value]) -> tuple[Any, Any]:
+    """These fields in both shapes that the bindings have; keep both, and the values, while in use.
+
+    Returns:
+        the list, and TensorRT's own collection, which points into it. The list would be converted
+        where it is returned to TensorRT, but only within a call that came from Python.
+    """
     types = module.PluginFieldType
-    return module.PluginFieldCollection(
+    made = module.PluginFieldCollection(
         [module.PluginField(value.name, value.data, getattr(types, value.kind)) for value in values]
     )
+    return made, module.PluginFieldCollection_(made)
 
 
 def advertised(module: Module, operator: Operator) -> tuple[Any, tuple[Any, ...]]:
     """The collection that a creator shows, names and types alone, and what has to be kept."""
-    kept = field_values(operator, Settings())
-    types = module.PluginFieldType
-    empty = [Value(value.name, value.kind, value.data[:0]) for value in kept]
-    made = [module.PluginField(v.name, v.data, getattr(types, v.kind)) for v in empty]
-    return module.PluginFieldCollection(made), (kept, empty, made)
+    values = field_values(operator, Settings())
+    empty = [Value(value.name, value.kind, value.data[:0]) for value in values]
+    made, collection = field_collection(module, empty)
+    return collection, (empty, made)
 
 
 def read_fields(operator: Operator, given: Iterable[Any]) -> Settings:
