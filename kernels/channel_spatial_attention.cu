@@ -105,8 +105,7 @@ __device__ void attend_pixels(const T* features, const T* logits, const float* v
     constexpr int V = Lanes<T>::count;
     const Index channel = (static_cast<Index>(blockIdx.y) * blockDim.x + threadIdx.x) * V;
     if (channel >= to.channels()) return;
-    const bool padded = to.lanes % V == 0;
-    const int valid = lanes_of<V>(channel, channels);
+    const int valid = lanes_of<V>(channel, channels), room = to.room<V>(channel);
     const Index step = static_cast<Index>(gridDim.x) * blockDim.y * U;
     const Index start =
         static_cast<Index>(gridDim.x - 1 - blockIdx.x) * blockDim.y * U + threadIdx.y;
@@ -138,7 +137,7 @@ __device__ void attend_pixels(const T* features, const T* logits, const float* v
                 unpack<T>(pack[u], x);
 #pragma unroll
                 for (int i = 0; i < V; ++i) x[i] = x[i] * vote[i] * opened;
-                put<T, kAligned>(output + to.of(image, pixel[u], channel), x, valid, padded);
+                put<T, kAligned>(output + to.of(image, pixel[u], channel), x, valid, room);
             }
         }
     }

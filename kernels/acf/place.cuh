@@ -15,6 +15,13 @@ struct Slab {
 
     __device__ Index channels() const { return image / pixels; }  // with the padding
 
+    // How many of the V places from a channel's on are in its group.
+    template <int V>
+    __device__ int room(Index channel) const {
+        const int left = lanes - static_cast<int>(channel) % lanes;
+        return left < V ? left : V;
+    }
+
     __device__ Index of(Index n, Index pixel, Index channel) const {
         const int g = static_cast<int>(channel) / lanes;
         return n * image + g * group + pixel * lanes + (static_cast<int>(channel) - g * lanes);

@@ -54,18 +54,19 @@ __device__ inline void votes_of(const float* votes, int valid, float (&vote)[V])
     }
 }
 
-// Writes V channels of a pixel. Padding becomes 0, whatever was computed there.
+// Writes `room` of the V channels of a pixel; those from `valid` on are padding and become 0,
+// whatever was computed there.
 template <class T, bool kAligned>
-__device__ inline void put(T* at, float (&value)[Lanes<T>::count], int valid, bool padded) {
+__device__ inline void put(T* at, float (&value)[Lanes<T>::count], int valid, int room) {
     constexpr int V = Lanes<T>::count;
 #pragma unroll
     for (int i = 0; i < V; ++i) value[i] = i < valid ? value[i] : 0.0f;
-    if (kAligned || (padded && bytes_off(at) == 0)) {
+    if (kAligned || (room == V && bytes_off(at) == 0)) {
         store(at, packed<T>(value));
     } else {
 #pragma unroll
         for (int i = 0; i < V; ++i)
-            if (i < valid || padded) at[i] = narrow<T>(value[i]);
+            if (i < room) at[i] = narrow<T>(value[i]);
     }
 }
 
@@ -193,8 +194,7 @@ __device__ void weigh_pixels(const T* features, const T* logits, const float* vo
     const Index first =
         static_cast<Index>(gridDim.x - 1 - blockIdx.x) * blockDim.y * U + threadIdx.y;
     if (channel >= to.channels() || first >= from.pixels) return;
-    const bool padded = to.lanes % V == 0;
-    const int valid = lanes_of<V>(channel, width);
+    const int valid = lanes_of<V>(channel, width), room = to.room<V>(channel);
     Index offset[U];
 #pragma unroll
     for (int u = 0; u < U; ++u) {
@@ -225,7 +225,7 @@ __device__ void weigh_pixels(const T* features, const T* logits, const float* vo
         for (int u = 0; u < U; ++u) {
             const Index pixel = first + u * static_cast<Index>(blockDim.y);
             if (pixel < from.pixels)
-                put<T, kAligned>(output + to.of(image, pixel, channel), sum[u], valid, padded);
+                put<T, kAligned>(output + to.of(image, pixel, channel), sum[u], valid, room);
         }
     }
 }
