@@ -174,14 +174,19 @@ def test_data_types(text: str, name: str) -> None:
 def test_the_summary() -> None:
     table = tuple(one for one in map(parse_layer, (FUSED, CASK, PLUGIN)) if one)
     dla = Layer("{ForeignNode[x]}", "DLA", ("int8",), ("int8",))
-    found = summarize((*table, dla))
+    waits = Layer("__mye4444_myl0_10", "wait", (), ())
+    found = summarize((*table, waits, dla))
     assert found.layers == 4
     assert found.convolutions == {"fp8": 1, "int8": 1}
     assert (found.widened, found.plugins, found.dla) == (1, ("junction",), 1)
     assert str(found) == (
-        "4 layers; convolutions: 1 in fp8, 1 in int8; 1 of them write 32 bits; "
+        "4 layers; convolutions: 1 in fp8, 1 in int8; 1 of them widen their result; "
         "on the deep-learning accelerator: 1; plugins: 1"
     )
+
+
+def test_a_table_of_names_alone_counts_them() -> None:
+    assert summarize((Layer("a", "?", (), ()), Layer("b", "?", (), ()))).layers == 2
 
 
 def test_casts_and_concatenations_are_no_convolutions() -> None:

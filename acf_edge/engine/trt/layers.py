@@ -21,6 +21,8 @@ _TYPES: Final = {
 TABLE_WORDS: Final = ("LayerType: ", "Layers:", "Engine Layer Information:", "Layer(")
 """A message with none of these is no part of a layer table."""
 
+_NARROW: Final = ("int8", "fp8", "uint8")
+
 _HEAD: Final = re.compile(r"Name: (?P<name>.*?), LayerType: (?P<kind>[^,]*), (?=Inputs: \[)")
 # The older form: "Layer(Kind): name, Tactic: 0x1, a[Half(1,8,4,4)] -> b[Half(1,8,4,4)]".
 _OLD_HEAD: Final = re.compile(
@@ -88,10 +90,10 @@ class Summary:
     """A layer table in a few figures.
 
     Attributes:
-        layers: how many.
+        layers: how many read or write something (others only wait for each other).
         dla: of them, parts of the network that the deep-learning accelerator runs.
         convolutions: data type of their input -> how many.
-        widened: convolutions that read 8 bits and write 32: another kernel has to narrow
+        widened: convolutions that read 8 bits and write more: another kernel has to narrow
             their result, which costs the memory traffic that 8 bits were to save.
         plugins: names of the layers that are plugins.
     """
@@ -107,7 +109,7 @@ class Summary:
         parts = [f"{count} in {name}" for name, count in types] or ["none"]
         text = f"{self.layers} layers; convolutions: {', '.join(parts)}"
         if self.widened:
-            text += f"; {self.widened} of them write 32 bits"
+            text += f"; {self.widened} of them widen their result"
         if self.dla:
             text += f"; on the deep-learning accelerator: {self.dla}"
         return f"{text}; plugins: {len(self.plugins)}"
@@ -122,10 +124,11 @@ def summarize(layers: Iterable[Layer]) -> Summary:
         if layer.convolution:
             first = layer.inputs[0] if layer.inputs else "?"
             counts[first] += 1
-            widened += first in ("int8", "fp8") and "fp32" in layer.outputs
+            widened += first in _NARROW and not set(layer.outputs) & set(_NARROW)
     plugins = tuple(layer.name for layer in layers if layer.plugin)
     dla = sum("dla" in layer.kind.lower() for layer in layers)
-    return Summary(len(layers), dict(counts), widened, plugins, dla)
+    working = sum(bool(layer.inputs or layer.outputs) for layer in layers)
+    return Summary(working or len(layers), dict(counts), widened, plugins, dla)
 
 
 def layers_from_log(messages: Iterable[str]) -> tuple[Layer, ...]:

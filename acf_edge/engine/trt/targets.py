@@ -97,8 +97,8 @@ class Target:
         """
         fp8 = ("fp8",) if self.sm in _FP8_SMS else ()
         if (backend or self.backend) == RTX:
-            # Its 8-bit convolutions write 32 bits, which another kernel narrows (read from
-            # the layer tables): more memory traffic than FP16, and INT8 no better than FP8.
+            # Its 8-bit convolutions write 16 or 32 bits, which other kernels narrow (read from
+            # the layer tables): more traffic and launches than FP16; INT8 is the worse of both.
             # Turing has no FP32 matrix product there.
             return ("fp16", *fp8, *(("fp32",) if self.sm != "75" else ()))
         if self.sm in _INT8_SMS:
