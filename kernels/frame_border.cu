@@ -42,7 +42,7 @@ namespace border = acf::border;
                             luma_pitch, chroma_pitch,                                            \
                             {across_before, across_after, down_before, down_after}, matrix)
 #define ACF_PICTURE(KIND, NAME)                                                                  \
-    __shared__ __align__(16) unsigned char rows[border::kBands * 2 * border::kRowBytes];         \
+    alignas(16) __shared__ unsigned char rows[border::kBands * 2 * border::kRowBytes];           \
     const border::KIND NAME(picture + picture_step * blockIdx.z, picture_pitch, {rows})
 #define ACF_PLANES(KIND, NAME)                                                                   \
     const border::KIND NAME(planes + image_step * blockIdx.z, plane_step, plane_pitch, gain, lift)
