@@ -64,6 +64,27 @@ class PinnedView(HostBuffer):
             call("cuMemHostUnregister", self.pointer)
 
 
+SharedSlot = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
+"""Memory for the frame that goes in and for the one that comes out."""
+
+
+def _pin(shared: SharedSlot, mapped: bool) -> tuple[HostBuffer, HostBuffer] | None:
+    """Both parts pinned; None if this system cannot."""
+    try:
+        first = PinnedView(shared[0], mapped)
+    except CudaError as error:
+        if error.sticky:
+            raise
+        return None
+    try:
+        return first, PinnedView(shared[1], mapped)
+    except CudaError as error:
+        first.close()
+        if error.sticky:
+            raise
+        return None
+
+
 class Slot:
     """One frame's way.
 
@@ -71,7 +92,8 @@ class Slot:
         index: 0, 1 ...
         in_size, out_size: bytes of the largest frame that goes in and comes out.
         mapped: the GPU reads and writes the host's memory itself, nothing is copied.
-        shared: memory of another process for both directions; None = memory of our own.
+        shared: memory of another process for both directions, each a whole number of pages
+            away from the next; None = memory of our own.
         spin: waiting for a frame burns a core and wakes sooner.
 
     Attributes:
@@ -80,10 +102,11 @@ class Slot:
             those of the host's memory itself if ``mapped``.
         uploaded, computed, done: marks of the three stages.
         busy: between a start and the end of waiting for it.
+        out_bytes: of the frame that is under way, or was last.
+        aside: ``shared`` where this system cannot pin it: frames are copied once more.
 
     Raises:
         InputError: not enough memory.
-        CudaError: ``shared`` cannot be pinned.
     """
 
     def __init__(
@@ -93,11 +116,12 @@ class Slot:
         out_size: int,
         *,
         mapped: bool,
-        shared: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None = None,
+        shared: SharedSlot | None = None,
         spin: bool = False,
     ) -> None:
         self.index = index
         self.busy = False
+        self.out_bytes = 0
         self._in_size, self._out_size = in_size, out_size
         self._staging: tuple[DeviceBuffer, DeviceBuffer] | None = None
         with contextlib.ExitStack() as stack:
@@ -106,12 +130,13 @@ class Slot:
                 stack.callback(thing.close)
                 return thing
 
-            if shared is None:
+            pinned = None if shared is None else _pin(shared, mapped)
+            self.aside = shared if pinned is None else None
+            if pinned is None:
                 self.host_in: HostBuffer = keep(HostBuffer(in_size, mapped))
                 self.host_out: HostBuffer = keep(HostBuffer(out_size, mapped))
             else:
-                self.host_in = keep(PinnedView(shared[0], mapped))
-                self.host_out = keep(PinnedView(shared[1], mapped))
+                self.host_in, self.host_out = keep(pinned[0]), keep(pinned[1])
             if mapped:
                 assert self.host_in.device_pointer is not None
                 assert self.host_out.device_pointer is not None

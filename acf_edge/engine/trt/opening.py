@@ -13,9 +13,10 @@ from acf_edge.cuda.kernels import Kernels, load_kernels
 from acf_edge.cuda.sources import kernel_hash
 from acf_edge.engine.passport import Passport
 from acf_edge.engine.trt.api import TrtApi, load_api
+from acf_edge.engine.trt.buffers import SharedSlot
 from acf_edge.engine.trt.engine_file import LoadedEngine, load_plan
 from acf_edge.engine.trt.log import make_profiler
-from acf_edge.engine.trt.pipeline import Pipeline, SharedSlot
+from acf_edge.engine.trt.pipeline import Pipeline
 from acf_edge.engine.trt.portability import check_portable, describe_here
 from acf_edge.engine.trt.profiler import LayerClock, layer_kinds
 from acf_edge.engine.trt.store import cache_folder

@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from acf_edge.cuda.driver import CudaError, Device, Stream
 from acf_edge.cuda.memory import DeviceBuffer, copy_in, copy_out, fill
-from acf_edge.engine.trt.buffers import Closes, Slot
+from acf_edge.engine.trt.buffers import Closes, SharedSlot, Slot
 from acf_edge.engine.trt.contexts import Binding, BindingCache, Queue
 from acf_edge.engine.trt.engine_file import CHANNELS, LoadedEngine
 from acf_edge.engine.trt.profiles import choose_profile
@@ -31,7 +30,6 @@ SIZES: Final = 4
 
 _SAMPLES: Final = 1 << 16
 
-SharedSlot = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
 _C = TypeVar("_C", bound=Closes)
 
 
@@ -146,6 +144,8 @@ class Pipeline:
         except BaseException:
             self._give_back()
             raise
+        if any(slot.aside is not None for slot in self.slots):
+            self._note("this system cannot pin shared memory: every frame is copied once more")
         self._bindings = BindingCache(sizes)
 
     def _keep(self, thing: _C) -> _C:
@@ -172,6 +172,8 @@ class Pipeline:
             raise ValueError(f"slot {index} still has a frame under way")
         choose_profile(self.engine.profiles, job.width, job.height)
         self.device.make_current()
+        if slot.aside is not None:
+            slot.host_in.array[: job.in_bytes] = slot.aside[0][: job.in_bytes]
         with self.watched():
             try:
                 binding = self._bindings.get(
@@ -191,7 +193,7 @@ class Pipeline:
                 with contextlib.suppress(AcfError):
                     self.wait_idle()
                 raise
-        slot.busy = True
+        slot.busy, slot.out_bytes = True, job.out_bytes
 
     def finish(self, index: int) -> None:
         """Wait until a slot's ``host_out`` holds the result; the slot is free then.
@@ -205,6 +207,8 @@ class Pipeline:
         try:
             with self.watched():
                 slot.done.synchronize()
+            if slot.aside is not None:
+                slot.aside[1][: slot.out_bytes] = slot.host_out.array[: slot.out_bytes]
         finally:
             slot.busy = False
 

@@ -11,8 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from acf_edge.engine.trt.buffers import PAGE
-from acf_edge.engine.trt.pipeline import SharedSlot
+from acf_edge.engine.trt.buffers import PAGE, SharedSlot
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ PATIENCE: Final = 60.0
 """Seconds without an answer after which a worker is taken to hang. A first frame of a size may
 take many: TensorRT-RTX finishes its kernels then."""
 
+_CLOSING: Final = 5.0
+
 
 def can_work_apart() -> bool:
     """Whether this system has what a worker needs."""
@@ -181,13 +183,15 @@ class WorkerEngine:
         return self.submit(frame).result()
 
     def close(self) -> None:
-        """End the worker; pictures under way are finished. Once or more often."""
+        """End the worker; pictures under way are finished unless it is lost. Once or more often."""
         with self._submitting:
+            # No worker is started any more, and none is waited for as if more were to come.
+            self._closed = True
+            self._patience = min(self._patience, _CLOSING)
             for ticket in self._tickets:
                 if ticket is not None:
                     ticket.settle()
             with self._state:
-                self._closed = True
                 worker, self._worker = self._worker, None
             if worker is not None:
                 worker.close()
@@ -234,7 +238,9 @@ class WorkerEngine:
         """Take one answer from the worker, or notice that it is lost. One thread at a time does,
         without the lock, so that others can submit meanwhile."""
         worker = self._worker
-        assert worker is not None
+        if worker is None:
+            self._go_on("its restart was interrupted")
+            return
         self._reading = True
         self._state.release()
         try:
@@ -261,7 +267,9 @@ class WorkerEngine:
         # The oldest first: the slots are used in turns.
         waiting.sort(key=lambda index: (index - self._next) % len(self._places))
         error: Exception | None = None
-        if self._failures > RETRIES:
+        if self._closed:
+            error = AcfError(f"{self.name} was closed while its worker was lost ({reason}).")
+        elif self._failures > RETRIES:
             error = AcfError(
                 f"{self.name} failed on the GPU {self._failures} times in a row ({reason}).",
                 "Look at the system's log for the GPU (dmesg | grep -iE 'nvrm|nvgpu'); "

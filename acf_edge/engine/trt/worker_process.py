@@ -15,8 +15,8 @@ from multiprocessing.connection import Connection
 from typing import IO, Final
 
 from acf_edge.engine.passport import Passport
+from acf_edge.engine.trt.buffers import SharedSlot
 from acf_edge.engine.trt.opening import Options
-from acf_edge.engine.trt.pipeline import SharedSlot
 from acf_edge.engine.trt.shared_frames import (
     Failed,
     Message,
@@ -104,6 +104,7 @@ class WorkerStart:
             )
         except OSError as error:
             ours.close()
+            last_words.close()
             raise AcfError(f"The GPU's worker cannot be started: {error}.") from error
         finally:
             theirs.close()
