@@ -19,7 +19,7 @@ from rich.table import Table
 
 from acf_edge.cuda.cubin import Cubin, read_kernels, with_log
 from acf_edge.cuda.embed import write_embedded
-from acf_edge.cuda.nvrtc import SMS, compile_cubin
+from acf_edge.cuda.nvrtc import SMS, compile_all
 from acf_edge.cuda.sources import kernel_hash
 from acf_edge.errors import AcfError, InputError
 
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.nvcc:
             cubins = [_from_nvcc(options.nvcc, sm) for sm in options.sm]
         else:
-            cubins = [compile_cubin(sm) for sm in options.sm]
+            cubins = compile_all(options.sm)
         return _show(cubins, options.json)
     except AcfError as error:
         print(f"acf_edge.cuda: error: {error}", file=sys.stderr)
@@ -99,23 +99,35 @@ def _show(cubins: Sequence[Cubin], as_json: bool) -> int:
         }
         print(json.dumps(result, indent=2))
     else:
-        table = Table(title=f"Kernels by {cubins[0].compiler}")
-        table.add_column("kernel", no_wrap=True)
-        for title in ("SM", "registers", "shared B", "stack B", "spill B out/in"):
-            table.add_column(title, justify="right")
-        names = sorted({name for cubin in cubins for name in cubin.kernels})
-        for name in names:
-            for cubin in cubins:
-                if name in cubin.kernels:
-                    cost = cubin.kernels[name]
-                    spilled = f"{cost.spill_stores}/{cost.spill_loads}" if cost.spills else "-"
-                    cells = (cost.registers, cost.shared, cost.local)
-                    table.add_row(name, cubin.sm, *map(str, cells), spilled)
-        # A pipe has no width of its own: a name that is cut tells nothing.
-        Console(width=None if sys.stdout.isatty() else 110).print(table)
+        _print_table(cubins)
     if spilling:
         print(f"registers spill in {', '.join(spilling)}", file=sys.stderr)
     return 1 if spilling else 0
+
+
+def _print_table(cubins: Sequence[Cubin]) -> None:
+    """A row for each kernel; what hardly differs between SMs is shown as the largest."""
+    table = Table(title=f"Kernels by {cubins[0].compiler}: registers per SM")
+    table.add_column("kernel", no_wrap=True)
+    for title in (*(cubin.sm for cubin in cubins), "shared B", "stack B"):
+        table.add_column(title, justify="right")
+    table.add_column("spills")
+    for name in sorted({name for cubin in cubins for name in cubin.kernels}):
+        costs = {cubin.sm: cubin.kernels[name] for cubin in cubins if name in cubin.kernels}
+        spills = [
+            f"SM {sm}: {cost.spill_stores} B out, {cost.spill_loads} B in"
+            for sm, cost in costs.items()
+            if cost.spills
+        ]
+        table.add_row(
+            name,
+            *(str(costs[cubin.sm].registers) if cubin.sm in costs else "" for cubin in cubins),
+            str(max(cost.shared for cost in costs.values())),
+            str(max(cost.local for cost in costs.values())),
+            "\n".join(spills) or "-",
+        )
+    # A pipe has no width of its own: a name that is cut tells nothing.
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 if __name__ == "__main__":

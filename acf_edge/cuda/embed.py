@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from acf_edge.cuda.cubin import Cubin
-from acf_edge.cuda.nvrtc import SMS, compile_cubin
+from acf_edge.cuda.nvrtc import SMS, compile_all
 from acf_edge.cuda.sources import kernel_hash
 from acf_edge.errors import InputError
 from acf_edge.files import write_text
@@ -39,7 +39,7 @@ def write_embedded(path: Path | str, sms: Sequence[str] = SMS) -> None:
     """
     if not sms:
         raise InputError("No SM is named.", "Give --sm 87, for example.")
-    images = [compile_cubin(sm) for sm in sorted(set(sms), key=int)]
+    images = compile_all(sorted(set(sms), key=int))
     write_text(path, "".join(_source(images, kernel_hash())))
 
 

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,12 @@ def compile_cubin(sm: str) -> Cubin:
     """Compile all of ``kernels/*.cu`` as one module for ``sm`` (as :func:`compile_source`)."""
     files = source_files()
     return compile_source(unit(files), "kernels.cu", sm, [files[0].parent])
+
+
+def compile_all(sms: Sequence[str]) -> list[Cubin]:
+    """:func:`compile_cubin` for each of ``sms``, on as many cores as there are."""
+    with ThreadPoolExecutor(max(1, min(len(sms), os.cpu_count() or 1))) as pool:
+        return list(pool.map(compile_cubin, sms))
 
 
 def header_folder(number: tuple[int, int]) -> Path:
