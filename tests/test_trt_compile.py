@@ -10,6 +10,7 @@ from types import ModuleType
 import fake_tensorrt
 import pytest
 from fake_tensorrt_base import Severity, World, say
+from onnx import helper
 from trt_networks import small_network, with_operator
 
 from acf_edge.engine.trt.api import TrtApi, load_api
@@ -20,6 +21,7 @@ from acf_edge.engine.trt.compile import (
     Request,
     compile_plan,
 )
+from acf_edge.engine.trt.plugin import unregister
 from acf_edge.engine.trt.profiles import parse_profiles
 from acf_edge.engine.trt.targets import find_target, sm_target
 from acf_edge.errors import InputError
@@ -121,6 +123,17 @@ def test_our_operator_without_its_plugin(monkeypatch: pytest.MonkeyPatch) -> Non
     data = with_operator(small_network(), "JunctionVote", "acf")
     with pytest.raises(InputError, match=r"'JunctionVote' \(node 'odd one'\).*--no-plugins"):
         compile_plan(data, ORIN, classic(monkeypatch))
+
+
+def test_plugins_are_registered_where_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    api = classic(monkeypatch)
+    model = small_network()
+    relu = next(one for one in model.graph.node if one.op_type == "Relu")
+    relu.attribute.append(helper.make_attribute("branches", 3))
+    data = with_operator(model, "JunctionVote", "acf")
+    plan = compile_plan(data, replace(ORIN, plugins=True), api)
+    assert [one["name"] for one in content(plan)["plugins"]] == ["JunctionVote"]  # type: ignore[attr-defined]
+    unregister(api)
 
 
 @pytest.mark.parametrize("data", [b"", b"abcdefgh" * 20])

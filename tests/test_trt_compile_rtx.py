@@ -58,7 +58,6 @@ def shipped() -> Callable[[str], bytes]:
 
 def request(sm: str, precision: str = "fp16", **changes: object) -> Request:
     target = sm_target(sm)
-    # What A100 runs otherwise, too.
     target = replace(target, backends=(RTX,))
     return replace(Request(target, precision, PROFILES), **changes)  # type: ignore[arg-type]
 

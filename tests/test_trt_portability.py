@@ -76,11 +76,12 @@ def test_each_difference_is_named_and_refused(
     assert (found.field, found.built, found.here, found.fatal) == (field, built, here, True)
     with pytest.raises(InputError) as caught:
         check_portable(PASSPORT, machine, "my bundle")
-    assert f"'my bundle' does not run here ({field}: built for {built}, here {here})" in str(
-        caught.value
+    assert (
+        f"'my bundle' (acf-t-x4 int8) does not run here ({field}: built for {built}, here {here})"
+        in str(caught.value)
     )
     if field not in ("GPU", "driver"):
-        assert "acf-edge build acf.safetensors -o 'my bundle'" in caught.value.remedy
+        assert "acf-edge build 'my bundle' -o 'my bundle' --target auto" in caught.value.remedy
         assert "--rebuild auto" in caught.value.remedy
     else:
         assert "Rebuild" not in caught.value.remedy

@@ -340,13 +340,13 @@ def _configure(
     return profiles
 
 
-def _give_timings(config: trt.IBuilderConfig, timing_cache: bytes) -> trt.ITimingCache:
+def _give_timings(config: trt.IBuilderConfig, timing_cache: bytes) -> trt.ITimingCache | None:
     """Set a timing cache; a fresh one where the old one is of another GPU or version."""
-    cache = config.create_timing_cache(timing_cache)
-    if cache is None or not config.set_timing_cache(cache, False):
-        cache = config.create_timing_cache(b"")
-        config.set_timing_cache(cache, False)
-    return cache
+    for content in (timing_cache, b""):
+        cache = config.create_timing_cache(content)
+        if cache is not None and config.set_timing_cache(cache, False):
+            return cache
+    return None
 
 
 def _build(

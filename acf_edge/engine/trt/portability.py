@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -127,7 +128,7 @@ def check_portable(passport: Passport, machine: Machine, what: str) -> list[Diff
     Args:
         passport: of the engine.
         machine: this one.
-        what: the bundle, for the message.
+        what: the bundle's folder, for the message.
 
     Returns:
         The differences that do no harm to the result, worth a warning.
@@ -143,13 +144,23 @@ def check_portable(passport: Passport, machine: Machine, what: str) -> list[Diff
 
 
 def refusal(passport: Passport, fatal: Sequence[Difference], what: str) -> InputError:
-    """The error for differences that keep an engine from running."""
+    """The error for differences that keep an engine from running.
+
+    Args:
+        passport: of the engine.
+        fatal: at least one.
+        what: the bundle's folder.
+    """
     reasons = "; ".join(str(one) for one in fatal)
     remedies = list(dict.fromkeys(one.remedy for one in fatal if one.remedy))
     if any(not one.remedy for one in fatal):
-        command = passport.rebuild_command or "acf-edge build"
+        # From the bundle's own models: the checkpoint and torch need not be on this machine.
+        folder = shlex.quote(what)
+        command = f"acf-edge build {folder} -o {folder} --target auto"
         remedies.append(f"Rebuild it here: {command} (or add --rebuild auto).")
-    return InputError(f"The engine '{what}' does not run here ({reasons}).", " ".join(remedies))
+    return InputError(
+        f"The engine '{what}' ({passport.name}) does not run here ({reasons}).", " ".join(remedies)
+    )
 
 
 def _backend(passport: Passport, machine: Machine) -> Difference | None:
