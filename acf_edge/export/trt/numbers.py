@@ -1,7 +1,8 @@
 """Scales and codes: signed, symmetric, with scales that FP16 can carry.
 
-A scale has the type of the values around it, FP16; what is rounded there is rounded first and
-used for the codes afterwards, so that codes and scale always fit each other. Weights of E4M3
+A scale has the type of the values around it, FP16, and so few significant bits that every code
+times its scale is a number of FP16, too: an engine that fuses a convolution with its conversions,
+one that does not, and ONNX Runtime then compute the same. Weights of E4M3
 have one scale for all channels: what they lose by it is nothing, their steps being relative,
 and TensorRT fuses bias, activation and conversion into such convolutions only.
 """
@@ -33,6 +34,7 @@ class Kind:
         name: ``"int8"`` or ``"fp8"``.
         onnx_type: of the codes.
         largest: code.
+        bits: significant ones of a scale; with those of a code they make eleven, FP16's.
         per_channel: weights have one scale per output channel; else one for all.
         room: activations get a range that is so much wider. Calibration clips where 8 equal
             bits gain from it; floating-point codes gain nothing by it.
@@ -41,12 +43,13 @@ class Kind:
     name: str
     onnx_type: int
     largest: float
+    bits: int
     per_channel: bool
     room: float
 
 
-INT8 = Kind("int8", TensorProto.INT8, 127.0, True, 1.0)
-FP8 = Kind("fp8", TensorProto.FLOAT8E4M3FN, 448.0, False, 2.0)
+INT8 = Kind("int8", TensorProto.INT8, 127.0, 4, True, 1.0)
+FP8 = Kind("fp8", TensorProto.FLOAT8E4M3FN, 448.0, 7, False, 2.0)
 
 
 def half(values: npt.ArrayLike) -> npt.NDArray[np.float16]:
@@ -58,7 +61,17 @@ def half(values: npt.ArrayLike) -> npt.NDArray[np.float16]:
 def activation_step(span: Range, kind: Kind) -> np.float16:
     """Scale of an activation: what one code is worth (at FP8, the code 1.0)."""
     reach = max(-span.low, span.high) * kind.room
-    return np.float16(max(reach / kind.largest, SMALLEST_STEP))
+    return np.float16(short(max(reach / kind.largest, SMALLEST_STEP), kind.bits))
+
+
+def short(values: npt.ArrayLike, bits: int, up: bool = False) -> npt.NDArray[np.float64]:
+    """The nearest numbers of ``bits`` significant bits, or the next ones upwards."""
+    mantissas, exponents = np.frexp(np.asarray(values, np.float64))
+    scaled = np.ldexp(mantissas, bits)
+    result: npt.NDArray[np.float64] = np.ldexp(
+        np.ceil(scaled) if up else np.rint(scaled), exponents - bits
+    )
+    return result
 
 
 def quantize_weight(
@@ -84,9 +97,8 @@ def quantize_weight(
     if keep_sum and kind.per_channel:
         codes, scales = _interpolating(flat, steps)
     else:
-        scales = steps.astype(np.float16)
         # Rounded down, a scale would push the largest weight over the end of the codes.
-        scales = np.where(scales < steps, np.nextafter(scales, np.float16(np.inf)), scales)
+        scales = short(steps, kind.bits, up=True).astype(np.float16)
         codes = flat / scales.astype(np.float64)[:, None]
     if kind.onnx_type == TensorProto.INT8:
         whole = np.clip(np.rint(codes), -127, 127).astype(np.int8).view(np.uint8)

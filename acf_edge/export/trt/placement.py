@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
@@ -122,9 +124,21 @@ def settle(
         takers = [n for n in model.graph.node if name in n.input]
         if name in ranges and all(taker.name in placement.convolutions for taker in takers):
             parts = [UNIT if part == NORMALISED else store.ranges[part] for part in node.input]
-            evenings[name] = evening
-            ranges[name] = whole_range(parts, evening)
+            evenings[name] = _exact(evening)
+            ranges[name] = whole_range(parts, evenings[name])
     return ranges, evenings
+
+
+def _exact(evening: Evening) -> Evening:
+    """Factors that are exact in FP16, and none so small that a part would leave its range."""
+
+    def power(factors: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        exponents = np.ceil(np.log2(np.asarray(factors, np.float64)))
+        rounded: npt.NDArray[np.float32] = np.exp2(np.maximum(exponents, -8)).astype(np.float32)
+        return rounded
+
+    factors = tuple(float(factor) for factor in power(evening.factors))
+    return Evening(factors, power(evening.columns))
 
 
 def _groups(node: onnx.NodeProto) -> int:
