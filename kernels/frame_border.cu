@@ -26,7 +26,7 @@ namespace border = acf::border;
 
 #define ACF_NV12_LAYOUT \
     long long luma_step, long long chroma_step, int luma_pitch, int chroma_pitch
-#define ACF_PICTURE_LAYOUT long long picture_step, int picture_pitch
+#define ACF_RGB_LAYOUT long long rgb_step, int rgb_pitch
 #define ACF_PLANES_LAYOUT \
     long long image_step, long long plane_step, int plane_pitch, float gain, float lift
 #define ACF_SITING \
@@ -41,28 +41,28 @@ namespace border = acf::border;
     const border::KIND NAME(luma + luma_step * blockIdx.z, chroma + chroma_step * blockIdx.z,    \
                             luma_pitch, chroma_pitch,                                            \
                             {across_before, across_after, down_before, down_after}, matrix)
-#define ACF_PICTURE(KIND, NAME)                                                                  \
+#define ACF_RGB(KIND, NAME)                                                                      \
     alignas(16) __shared__ unsigned char rows[border::kBands * 2 * border::kRowBytes];           \
-    const border::KIND NAME(picture + picture_step * blockIdx.z, picture_pitch, {rows})
+    const border::KIND NAME(rgb + rgb_step * blockIdx.z, rgb_pitch, {rows})
 #define ACF_PLANES(KIND, NAME)                                                                   \
     const border::KIND NAME(planes + image_step * blockIdx.z, plane_step, plane_pitch, gain, lift)
 
 #define ACF_KERNEL extern "C" __global__ void __launch_bounds__(border::kLanes * border::kBands)
-#define ACF_FROM(TYPE) const unsigned char* TYPE
-#define ACF_TO(TYPE) unsigned char* TYPE
+#define ACF_FROM(NAME) const unsigned char* NAME
+#define ACF_TO(NAME) unsigned char* NAME
 
-ACF_KERNEL nv12_to_rgb(ACF_FROM(luma), ACF_FROM(chroma), ACF_TO(picture), int height, int width,
-                           ACF_NV12_LAYOUT, ACF_PICTURE_LAYOUT, ACF_SITING, ACF_FROM_YUV) {
+ACF_KERNEL nv12_to_rgb(ACF_FROM(luma), ACF_FROM(chroma), ACF_TO(rgb), int height, int width,
+                       ACF_NV12_LAYOUT, ACF_RGB_LAYOUT, ACF_SITING, ACF_FROM_YUV) {
     const border::FromYuv matrix = {luma_gain, luma_lift, red_v, green_u, green_v, blue_u};
     ACF_NV12(Nv12Source, source);
-    ACF_PICTURE(PictureSink, sink);
+    ACF_RGB(PictureSink, sink);
     border::convert(source, sink, height, width);
 }
 
-ACF_KERNEL rgb_to_nv12(ACF_FROM(picture), ACF_TO(luma), ACF_TO(chroma), int height, int width,
-                           ACF_PICTURE_LAYOUT, ACF_NV12_LAYOUT, ACF_SITING, ACF_TO_YUV) {
+ACF_KERNEL rgb_to_nv12(ACF_FROM(rgb), ACF_TO(luma), ACF_TO(chroma), int height, int width,
+                       ACF_RGB_LAYOUT, ACF_NV12_LAYOUT, ACF_SITING, ACF_TO_YUV) {
     const border::ToYuv matrix = {red, green, blue, luma_gain, luma_lift, u_gain, v_gain};
-    ACF_PICTURE(PictureSource, source);
+    ACF_RGB(PictureSource, source);
     ACF_NV12(Nv12Sink, sink);
     border::convert(source, sink, height, width);
 }
@@ -76,16 +76,16 @@ ACF_KERNEL rgb_to_nv12(ACF_FROM(picture), ACF_TO(luma), ACF_TO(chroma), int heig
         ACF_PLANES(PlanarSink<ELEMENT>, sink);                                                   \
         border::convert(source, sink, height, width);                                            \
     }                                                                                            \
-    ACF_KERNEL rgb_to_planar_##SUFFIX(ACF_FROM(picture), ACF_TO(planes), int height,         \
-                                          int width, ACF_PICTURE_LAYOUT, ACF_PLANES_LAYOUT) {    \
-        ACF_PICTURE(PictureSource, source);                                                      \
+    ACF_KERNEL rgb_to_planar_##SUFFIX(ACF_FROM(rgb), ACF_TO(planes), int height,                 \
+                                          int width, ACF_RGB_LAYOUT, ACF_PLANES_LAYOUT) {        \
+        ACF_RGB(PictureSource, source);                                                          \
         ACF_PLANES(PlanarSink<ELEMENT>, sink);                                                   \
         border::convert(source, sink, height, width);                                            \
     }                                                                                            \
-    ACF_KERNEL planar_to_rgb_##SUFFIX(ACF_FROM(planes), ACF_TO(picture), int height,         \
-                                          int width, ACF_PLANES_LAYOUT, ACF_PICTURE_LAYOUT) {    \
+    ACF_KERNEL planar_to_rgb_##SUFFIX(ACF_FROM(planes), ACF_TO(rgb), int height,                 \
+                                          int width, ACF_PLANES_LAYOUT, ACF_RGB_LAYOUT) {        \
         ACF_PLANES(PlanarSource<ELEMENT>, source);                                               \
-        ACF_PICTURE(PictureSink, sink);                                                          \
+        ACF_RGB(PictureSink, sink);                                                              \
         border::convert(source, sink, height, width);                                            \
     }                                                                                            \
     ACF_KERNEL planar_to_nv12_##SUFFIX(                                                          \
@@ -106,8 +106,8 @@ ACF_PLANAR_KERNELS(float, fp32)
 #undef ACF_KERNEL
 #undef ACF_NV12
 #undef ACF_NV12_LAYOUT
-#undef ACF_PICTURE
-#undef ACF_PICTURE_LAYOUT
+#undef ACF_RGB
+#undef ACF_RGB_LAYOUT
 #undef ACF_PLANAR_KERNELS
 #undef ACF_PLANES
 #undef ACF_PLANES_LAYOUT
