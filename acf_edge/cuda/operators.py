@@ -105,7 +105,7 @@ def plan_junction_vote(
     Raises:
         ValueError: a size below 1, a layout that the dtype does not have, a scale that is missing.
     """
-    check_sizes(n, channels, branches, height, width)
+    check_sizes(n, channels, branches, height, width, channels * branches)
     call = make_call(n, channels * branches, height * width, dtype, layout, scales, weights)
     sums = sum_up(call, branches, multiple, aligned)
     blocks = ceil_div(call.channels, VOTES_ROWS)

@@ -84,12 +84,10 @@ struct Caller<void(P...), function> {
     static void call(void** arguments) { call(arguments, std::index_sequence_for<P...>()); }
 };
 
-#define ACF_HOST_KERNEL(name)                                                             \
-    {                                                                                     \
-        #name, &acf::host::Caller<decltype(name), &name>::call,                           \
-            acf::host::Caller<decltype(name), &name>::count,                              \
-            acf::host::Caller<decltype(name), &name>::sizes                               \
-    }
+#define ACF_HOST_KERNEL(name)                                \
+    {#name, &acf::host::Caller<decltype(name), &name>::call, \
+     acf::host::Caller<decltype(name), &name>::count,        \
+     acf::host::Caller<decltype(name), &name>::sizes}
 
 template <class T>
 inline T shuffled(unsigned int mask, T value, int source) {

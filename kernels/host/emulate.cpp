@@ -77,12 +77,13 @@ void main_of_fiber() {
 }
 
 void on_signal(int signal, siginfo_t* info, void*) {
-    const char* what = signal == SIGILL   ? "undefined behaviour (misaligned access, overflow, index)"
+    const char* what = signal == SIGILL ? "undefined behaviour (misaligned access, overflow, index)"
                        : signal == SIGFPE ? "a division by zero"
                                           : "an access outside its buffers";
-    std::snprintf(message, sizeof(message), "%s: %s at %p by thread (%u, %u, %u) of block (%u, %u, %u)",
-                  run.kernel->name, what, info->si_addr, threadIdx.x, threadIdx.y, threadIdx.z,
-                  blockIdx.x, blockIdx.y, blockIdx.z);
+    std::snprintf(message, sizeof(message),
+                  "%s: %s at %p by thread (%u, %u, %u) of block (%u, %u, %u)", run.kernel->name,
+                  what, info->si_addr, threadIdx.x, threadIdx.y, threadIdx.z, blockIdx.x,
+                  blockIdx.y, blockIdx.z);
     siglongjmp(way_out, 1);
 }
 
@@ -178,8 +179,8 @@ void run_block(int threads, int order, std::mt19937& random) {
         fiber.state = State::kReady;
         fiber.turn = fiber.accesses = 0;
         const unsigned int t = i;
-        fiber.index = dim3{t % blockDim.x, t / blockDim.x % blockDim.y,
-                           t / (blockDim.x * blockDim.y)};
+        fiber.index =
+            dim3{t % blockDim.x, t / blockDim.x % blockDim.y, t / (blockDim.x * blockDim.y)};
     }
     for (;;) {
         bool ran = false;
@@ -250,9 +251,9 @@ using acf::host::run;
 
 // order: 0 threads and blocks ascend, 1 descend, others are seeds of an order. sizes: bytes of each
 // argument. text: where a message goes. Returns 0, or 1 with the message.
-extern "C" int acf_host_launch(const char* name, const unsigned int* grid, const unsigned int* block,
-                               void** arguments, const int* sizes, int count, int shared, int order,
-                               char* text, int capacity) {
+extern "C" int acf_host_launch(const char* name, const unsigned int* grid,
+                               const unsigned int* block, void** arguments, const int* sizes,
+                               int count, int shared, int order, char* text, int capacity) {
     using namespace acf::host;
     run.kernel = nullptr;
     for (int i = 0; i < kernel_count; ++i)
@@ -271,7 +272,8 @@ extern "C" int acf_host_launch(const char* name, const unsigned int* grid, const
                           std::to_string(run.kernel->sizes[i]) + " bytes, not " +
                           std::to_string(sizes[i]));
     const unsigned long long threads = 1ull * block[0] * block[1] * block[2];
-    if (!threads || threads > 1024 || block[2] > 64) return refuse("a block of a size that no GPU has");
+    if (!threads || threads > 1024 || block[2] > 64)
+        return refuse("a block of a size that no GPU has");
     if (!grid[0] || !grid[1] || !grid[2] || grid[0] > 0x7fffffffu || grid[1] > 65535 ||
         grid[2] > 65535)
         return refuse("a grid of a size that no GPU has");
@@ -297,7 +299,8 @@ extern "C" int acf_host_launch(const char* name, const unsigned int* grid, const
 }
 
 // Memory of `whole` bytes from `base` on, for `size` bytes of data that start on 16 bytes plus
-// `skew` and (but for what that needs) begin or end beside a page that faults. All of it is rubbish.
+// `skew` and (but for what that needs) begin or end beside a page that faults. All of it is
+// rubbish.
 extern "C" char* acf_host_take(long long size, int skew, int front, char** base, long long* whole) {
     using acf::host::kPage;
     const long long inner = (size + 32 + kPage - 1) / kPage * kPage;
