@@ -254,6 +254,9 @@ def create_network(api: TrtApi, builder: trt.Builder) -> trt.INetworkDefinition:
 def create_parser(api: TrtApi, network: trt.INetworkDefinition) -> trt.OnnxParser:
     """The ONNX parser; the only way that we make one.
 
+    Keep the network as long as the parser: nobody else does. What is no ONNX at all may parse
+    without an error (TensorRT-RTX 1.7) and leave a network without outputs.
+
     Raises:
         InputError: TensorRT-RTX with a creator of our operators in its registry: its parser would
             end the process.
