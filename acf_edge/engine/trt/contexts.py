@@ -11,14 +11,24 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from acf_edge.cuda.driver import CudaError, Stream
 from acf_edge.cuda.graph import Graph
-from acf_edge.engine.trt.engine_file import CHANNELS, INPUT, OUTPUT, LoadedEngine, last_words
+from acf_edge.engine.trt.engine_file import (
+    CHANNELS,
+    INPUT,
+    OUTPUT,
+    LoadedEngine,
+    last_words,
+    sizes_of,
+)
 from acf_edge.engine.trt.profiles import choose_profile
 from acf_edge.engine.trt.rtx import new_context
 from acf_edge.errors import AcfError, InputError
+
+if TYPE_CHECKING:
+    import tensorrt as trt
 
 Queue = Callable[[Stream], None]
 """Queues work on a stream."""
@@ -60,14 +70,15 @@ class Binding:
         self.plain = False
         width, height = size
         profile = choose_profile(engine.profiles, width, height)
-        self._context: Any = new_context(engine)
-        if self._context is None:
+        context = new_context(engine)
+        if context is None:
             raise InputError(
                 f"There is not enough memory on the GPU for {engine.name} at {width}x{height} "
                 f"({last_words(engine.api)}).",
                 "Close what else uses the GPU, or build for smaller sizes.",
             )
-        context, scale = self._context, engine.scale
+        self._context: trt.IExecutionContext | None = context
+        scale = engine.scale
         if engine.memory:
             context.set_device_memory(scratch, engine.memory)
         # Only where there is a choice: asking for it makes the next run set up all layers again.
@@ -75,7 +86,7 @@ class Binding:
             self._expect(context.set_optimization_profile_async(profile, stream.handle))
         self._expect(context.set_input_shape(INPUT, (1, height, width, CHANNELS)))
         self._expect(not context.infer_shapes())
-        found = tuple(context.get_tensor_shape(OUTPUT))
+        found = sizes_of(context.get_tensor_shape(OUTPUT))
         if found != (1, height * scale, width * scale, CHANNELS):
             raise InputError(
                 f"The engine {engine.name} makes {found} of a {width}x{height} picture, which is "
@@ -84,14 +95,20 @@ class Binding:
             )
 
     @property
-    def context(self) -> Any:
-        """TensorRT's context."""
+    def context(self) -> trt.IExecutionContext:
+        """TensorRT's context.
+
+        Raises:
+            ValueError: it was given back.
+        """
+        if self._context is None:
+            raise ValueError("this context was given back")
         return self._context
 
     def bind(self, picture: int, enhanced: int) -> None:
         """Set the GPU addresses of both ends; aligned to 256 bytes."""
-        self._expect(self._context.set_tensor_address(INPUT, picture))
-        self._expect(self._context.set_tensor_address(OUTPUT, enhanced))
+        self._expect(self.context.set_tensor_address(INPUT, picture))
+        self._expect(self.context.set_tensor_address(OUTPUT, enhanced))
 
     def queue(self, stream: Stream) -> None:
         """Queue one frame: the graph if there is one, else :meth:`queue_plain`."""
@@ -111,7 +128,7 @@ class Binding:
         self.runs += 1
         if self._before is not None:
             self._before(stream)
-        self._expect(self._context.execute_async_v3(stream.handle))
+        self._expect(self.context.execute_async_v3(stream.handle))
         if self._after is not None:
             self._after(stream)
 
@@ -121,9 +138,11 @@ class Binding:
         Raises:
             CudaError: the context is lost.
         """
-        asks = self._engine.api.features.asks_capturable
-        if asks and not self._context.is_stream_capturable(stream.handle):
-            return "TensorRT says that it cannot be captured at this size"
+        if self._engine.api.features.asks_capturable:
+            # Not in the stubs, which are of an older version.
+            ask: Callable[[int], bool] = getattr(self.context, "is_stream_capturable")  # noqa: B009
+            if not ask(stream.handle):
+                return "TensorRT says that it cannot be captured at this size"
         try:
             with Graph.capture(stream) as graph:
                 self.queue_plain(stream)

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from acf_edge.engine.trt.api import TrtApi, create_runtime
 from acf_edge.engine.trt.profiles import SizeProfile
 from acf_edge.engine.trt.rtx import JitCache
 from acf_edge.errors import AcfError, InputError
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+    from acf_edge.engine.trt.names import Module
 
 ENGINE_FILE: Final = "engine.plan"
 INPUT: Final = "image"
@@ -35,8 +40,8 @@ class LoadedEngine:
     """
 
     api: TrtApi
-    runtime: Any
-    engine: Any
+    runtime: trt.Runtime
+    engine: trt.ICudaEngine
     name: str
     scale: int
     profiles: tuple[SizeProfile, ...]
@@ -79,7 +84,6 @@ def load_plan(
     Raises:
         InputError: TensorRT does not accept it, or its ends are not those of our engines.
     """
-    trt = api.module
     try:
         runtime = create_runtime(api)
         engine = runtime.deserialize_cuda_engine(data)
@@ -87,10 +91,15 @@ def load_plan(
         raise InputError(f"{api.text} cannot load {name}: {error}", _REBUILD) from error
     if engine is None:
         raise InputError(f"{api.text} cannot load {name}: {last_words(api)}", _REBUILD)
-    profiles = _check_ends(trt, engine, name)
+    profiles = _check_ends(api.module, engine, name)
     memory = max(0, int(engine.device_memory_size_v2))
     jit = JitCache(engine, jit_file) if api.is_rtx else None
     return LoadedEngine(api, runtime, engine, name, scale, profiles, memory, jit)
+
+
+def sizes_of(dims: trt.Dims) -> tuple[int, ...]:
+    """TensorRT's sizes as plain numbers."""
+    return tuple(int(dims[index]) for index in range(len(dims)))
 
 
 def last_words(api: TrtApi) -> str:
@@ -98,11 +107,11 @@ def last_words(api: TrtApi) -> str:
     return api.last_error() or "it does not say why"
 
 
-def _check_ends(trt: Any, engine: Any, name: str) -> tuple[SizeProfile, ...]:
-    modes = trt.TensorIOMode
+def _check_ends(module: Module, engine: trt.ICudaEngine, name: str) -> tuple[SizeProfile, ...]:
+    modes = module.TensorIOMode
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     ends = [(one, engine.get_tensor_mode(one), engine.get_tensor_dtype(one)) for one in names]
-    byte = trt.DataType.UINT8
+    byte = module.DataType.UINT8
     if sorted(names) != [OUTPUT, INPUT]:
         raise InputError(
             f"The engine {name} has the inputs and outputs {', '.join(names)}; ours have "
@@ -118,7 +127,7 @@ def _check_ends(trt: Any, engine: Any, name: str) -> tuple[SizeProfile, ...]:
             )
     found = []
     for index in range(max(1, engine.num_optimization_profiles)):
-        shapes = [tuple(shape) for shape in engine.get_tensor_profile_shape(INPUT, index)]
+        shapes = [sizes_of(shape) for shape in engine.get_tensor_profile_shape(INPUT, index)]
         if any(len(shape) != 4 or shape[3] != CHANNELS for shape in shapes) or len(shapes) != 3:
             raise InputError(
                 f"The engine {name} has the input shapes {shapes}; ours have (N, H, W, 3).",

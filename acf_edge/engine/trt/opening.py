@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from acf_edge.cuda.driver import CudaError, Device, open_device
 from acf_edge.cuda.kernels import Kernels, load_kernels
@@ -20,6 +20,9 @@ from acf_edge.engine.trt.pipeline import Pipeline
 from acf_edge.engine.trt.portability import check_portable, describe_here
 from acf_edge.engine.trt.profiler import LayerClock, layer_kinds
 from acf_edge.engine.trt.store import cache_folder
+
+if TYPE_CHECKING:
+    import tensorrt as trt
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def open_plan(
     jit_file = cache_folder() / "jit" / f"{digest[:32]}-sm{device.sm}" if api.is_rtx else None
     engine = load_plan(api, data, passport.name, passport.scale, jit_file)
     clock: LayerClock | None = None
-    profiler: Any = None
+    profiler: trt.IProfiler | None = None
     if profiled:
         clock = LayerClock(layer_kinds(engine))
         profiler = make_profiler(api.module, clock.add)

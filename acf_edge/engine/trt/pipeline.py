@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from acf_edge.engine.trt.contexts import Binding, BindingCache, Queue
 from acf_edge.engine.trt.engine_file import CHANNELS, LoadedEngine
 from acf_edge.engine.trt.profiles import choose_profile
 from acf_edge.errors import AcfError
+
+if TYPE_CHECKING:
+    import tensorrt as trt
 
 SIZES: Final = 4
 """Sizes whose contexts and graphs are kept."""
@@ -109,7 +112,7 @@ class Pipeline:
         graphs: bool = True,
         sizes: int = SIZES,
         spin: bool = False,
-        profiler: Any = None,
+        profiler: trt.IProfiler | None = None,
     ) -> None:
         self.device, self.engine = device, engine
         self._profiler = profiler

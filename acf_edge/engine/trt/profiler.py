@@ -20,7 +20,7 @@ PROVIDER: Final = "TensorRT"
 _KERNEL: Final = "_kernel_time"
 _COPY: Final = re.compile(r"^Reformatting CopyNode for (?:Input|Output) Tensor \d+ to ")
 _WRAPPER: Final = re.compile(r"^\{?(?:PWN|ForeignNode|__myl_\w+|__mye\w*)[(\[]")
-_SPACE: Final = re.compile(r"[\s,(){}\[\]]+")
+_BETWEEN: Final = re.compile(r"(?:\.\.\.|[\s,(){}\[\]])+")
 
 
 @dataclass
@@ -95,16 +95,21 @@ def trace_name(layer: str) -> str:
     >>> trace_name("PWN(sharing.gate/Sigmoid, sharing.gate/Mul)")
     'sharing.gate/Sigmoid_sharing.gate/Mul'
     """
-    bare = _WRAPPER.sub("", _COPY.sub("", layer))
-    return _SPACE.sub("_", bare).strip("_") or layer
+    return "_".join(_words(layer)) or layer
 
 
 def kind_of(layer: str) -> str:
     """What a layer does, by its name alone: the operator of its first node, or ``"Reformat"``."""
     if _COPY.match(layer):
         return "Reformat"
-    first = trace_name(layer).split("_+_")[0]
-    return re.split(r"[_.]", first.rpartition("/")[2])[0] or first
+    first = (_words(layer) or [layer])[0]
+    return re.split(r"[_.]", first.rpartition("/")[2].strip("_"))[0] or first
+
+
+def _words(layer: str) -> list[str]:
+    """The names of nodes in a layer's name, and what stands between them."""
+    bare = _WRAPPER.sub("", _COPY.sub("", layer))
+    return [word for word in _BETWEEN.split(bare) if word]
 
 
 def _event(

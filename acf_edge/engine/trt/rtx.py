@@ -16,6 +16,8 @@ from acf_edge.errors import InputError
 from acf_edge.files import atomic_path
 
 if TYPE_CHECKING:
+    import tensorrt as trt
+
     from acf_edge.engine.trt.engine_file import LoadedEngine
 
 _DIGEST: Final = 32
@@ -58,21 +60,22 @@ class JitCache:
             self._digest = digest
 
 
-def new_context(engine: LoadedEngine) -> Any:
+def new_context(engine: LoadedEngine) -> trt.IExecutionContext | None:
     """A context of TensorRT whose working memory we give; None if there is no memory for it."""
-    # The stubs are of the classic module: what TensorRT-RTX has besides is not in them.
-    trt: Any = engine.api.module
-    ours = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+    ours = engine.api.module.ExecutionContextAllocationStrategy.USER_MANAGED
     if not engine.api.is_rtx:
         return engine.engine.create_execution_context(ours)
-    config = engine.engine.create_runtime_config()
+    # The stubs are of the classic module: what TensorRT-RTX has besides is not in them.
+    module: Any = engine.api.module
+    config: Any = engine.engine.create_runtime_config()
     config.set_execution_context_allocation_strategy(ours)
     # A kernel that is exchanged in the background later would make a captured graph another
     # one than what was compared; we would rather wait at the first frame of a size.
     config.dynamic_shapes_kernel_specialization_strategy = (
-        trt.DynamicShapesKernelSpecializationStrategy.EAGER
+        module.DynamicShapesKernelSpecializationStrategy.EAGER
     )
-    config.cuda_graph_strategy = trt.CudaGraphStrategy.DISABLED
+    config.cuda_graph_strategy = module.CudaGraphStrategy.DISABLED
     if engine.jit is not None:
         config.set_runtime_cache(engine.jit.cache)
-    return engine.engine.create_execution_context(config)
+    made: trt.IExecutionContext | None = engine.engine.create_execution_context(config)
+    return made
