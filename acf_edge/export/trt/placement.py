@@ -48,7 +48,8 @@ def place(model: onnx.ModelProto, picture: bool = True, keep: Collection[str] = 
 
     Args:
         model: operators as functions or inlined.
-        picture: whether convolutions on the picture itself take codes.
+        picture: whether convolutions take codes that look at the picture itself (or at a sum
+            or product of it with constants), or whose result is the enhanced picture.
         keep: names of convolutions that stay in floating point.
 
     Raises:
@@ -56,6 +57,7 @@ def place(model: onnx.ModelProto, picture: bool = True, keep: Collection[str] = 
     """
     core = [node for node in model.graph.node if is_core(node.name)]
     fixed = {tensor.name for tensor in model.graph.initializer}
+    pictures = _pictures(core, fixed)
     known = {node.name for node in core if node.op_type in ("Conv", "ConvTranspose")}
     for name in keep:
         if name not in known:
@@ -69,12 +71,23 @@ def place(model: onnx.ModelProto, picture: bool = True, keep: Collection[str] = 
         and node.name not in keep
         and _groups(node) == 1
         and node.input[1] in fixed
-        and (picture or node.input[0] != NORMALISED)
+        and (picture or (node.input[0] not in pictures and node.output[0] != FOLDED))
     ]
     skips = _skips(core, {node.output[0] for node in taken}, fixed)
     wanted = {node.input[0] for node in taken} | set(skips.values())
     made = [name for node in core for name in node.output if name in wanted]
     return Placement(frozenset(node.name for node in taken), skips, tuple(made))
+
+
+def _pictures(core: list[onnx.NodeProto], fixed: set[str]) -> set[str]:
+    """Values that are the picture but for constants."""
+    found = {NORMALISED}
+    for node in core:
+        if node.op_type in ("Add", "Sub", "Mul", "Concat", "Pad") and all(
+            name in found or name in fixed for name in node.input
+        ):
+            found.update(node.output)
+    return found
 
 
 def _skips(core: list[onnx.NodeProto], convolved: set[str], fixed: set[str]) -> dict[str, str]:
