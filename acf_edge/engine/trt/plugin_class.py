@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from acf_edge.cuda.plan import Plan
 
 ALIGNMENT: Final = 16
+# TensorRT asks once, for the largest picture. A smaller one may be cut into more parts, up to twice
+# as many: a plan fills half of the parts that it may have, or more.
+SMALLER_NEEDS: Final = 2
 
 
 class Launcher(Protocol):
@@ -220,7 +223,8 @@ def make_creator(
             outputs: list[trt.DynamicPluginTensorDesc],
         ) -> int:
             with told("workspace"):
-                return problem(self.settings, _largest([*inputs, *outputs])).plan().workspace
+                largest = problem(self.settings, _largest([*inputs, *outputs])).plan()
+                return SMALLER_NEEDS * largest.workspace
 
         def on_shape_change(
             self, inputs: list[trt.PluginTensorDesc], outputs: list[trt.PluginTensorDesc]
