@@ -157,18 +157,14 @@ def _from_dlpack(obj: Any, stream: Stream | int | None) -> DeviceArray:
             f"A {type(obj).__name__} does not lie on a CUDA device.",
             "Move it there first, e.g. tensor.cuda().",
         )
-    if stream is None:
-        # The consumer orders the work: but it cannot know after what. PyTorch makes
-        # the legacy stream wait, so that is the stream whose work is pending.
-        pending: int | None = _LEGACY
-        capsule = obj.__dlpack__(stream=_LEGACY)
-    else:
-        pending = None
-        # 0 is not allowed in DLPack, either.
-        capsule = obj.__dlpack__(stream=handle_of(stream) or _LEGACY)
+    # Without a stream the caller orders the work, and has to know after what. The
+    # producer makes the legacy stream wait then: that is where work is pending. 0,
+    # which is that stream for the driver, is not allowed in DLPack.
+    pending = _LEGACY if stream is None else None
+    consumer = _LEGACY if stream is None else handle_of(stream) or _LEGACY
     try:
-        taken = dlpack.unwrap(capsule)
-    except ValueError as error:
+        taken = dlpack.unwrap(obj.__dlpack__(stream=consumer))
+    except (BufferError, ValueError) as error:
         raise InputError(
             f"The {type(obj).__name__} cannot be taken: {error}.", "Convert it first."
         ) from error
