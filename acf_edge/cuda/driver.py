@@ -127,7 +127,7 @@ def status_of(name: str, *arguments: Any) -> tuple[str, Any]:
         status, *results = function(*arguments)
     except RuntimeError as error:
         # What the bindings raise where the library, or the function in it, is missing.
-        said = (str(error).splitlines() or [""])[0]
+        said = (str(error).splitlines() or [""])[0].rstrip(".")
         raise CudaError(
             "CUDA_ERROR_NOT_FOUND", name, False, f"The bindings say: {said}."
         ) from error

@@ -165,8 +165,9 @@ def _invoke(name: str, *arguments: Any) -> tuple[Any, ...]:
     try:
         result: tuple[Any, ...] = function(*arguments)
     except RuntimeError as error:  # what cuda-bindings raises where the library is not found
+        said = (str(error).splitlines() or [""])[0].rstrip(".")
         raise InputError(
-            f"NVRTC, which compiles the kernels, is missing: {str(error).splitlines()[0]}.",
+            f"NVRTC, which compiles the kernels, is missing: {said}.",
             _GET_NVRTC,
         ) from error
     return result
