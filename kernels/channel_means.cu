@@ -18,14 +18,13 @@ template <class T>
 __device__ void means_of_planes(const T* features, float* partial, Index plane, int width,
                                 int branches, int n, Index chunk, float* scratch) {
     constexpr int V = Lanes<T>::count, U = 4;
-    const Index channels = static_cast<Index>(width) * branches;
+    const int channels = width * branches;
     const Index first = blockIdx.x * chunk;
     const Index count = plane - first < chunk ? plane - first : chunk;
     const int threads = blockDim.x;
-    for (Index q = blockIdx.y; q < n * channels; q += gridDim.y) {
-        const Index image = q / channels, r = q % channels;
-        const Index channel = r % branches * width + r / branches;
-        const Index row = image * channels + channel;
+    for (int q = blockIdx.y; q < n * channels; q += gridDim.y) {
+        const int image = q / channels, r = q - image * channels, c = r / branches;
+        const Index row = image * channels + (r - c * branches) * width + c;
         const T* at = features + row * plane + first;
         // Up to a pack's border, whole packs, and what is left.
         const Index ahead = (16 - bytes_off(at)) % 16 / static_cast<int>(sizeof(T));
@@ -56,12 +55,12 @@ __device__ void means_of_pixels(const T* features, float* partial, Slab slab, in
     constexpr int V = Lanes<T>::count, U = kAligned ? 4 : 1;
     const int column = threadIdx.x * V, columns = blockDim.x * V;
     const int rows = blockDim.y;
-    const Index channel = static_cast<Index>(blockIdx.y) * columns + column;
+    const int channel = blockIdx.y * columns + column;
     const int valid = lanes_of<V>(channel, channels);
     const Index first = blockIdx.x * chunk;
     const Index stop = (slab.pixels - first < chunk ? slab.pixels : first + chunk) * slab.lanes;
     float* own = scratch + threadIdx.y * columns + column;
-    for (Index image = blockIdx.z; image < n; image += gridDim.z) {
+    for (int image = blockIdx.z; image < n; image += gridDim.z) {
         Tally<T> tally;
         if (valid > 0) {
             const Spot<T> spot(features, slab, image, channel, valid);
@@ -97,7 +96,7 @@ __device__ void means_of_pixels(const T* features, float* partial, Slab slab, in
             left = half;
         }
         if (threadIdx.y == 0) {
-            const Index row = image * channels + channel;
+            const Index row = static_cast<Index>(image) * channels + channel;
 #pragma unroll
             for (int i = 0; i < V; ++i)
                 if (i < valid) partial[(row + i) * gridDim.x + blockIdx.x] = own[i];
@@ -109,7 +108,7 @@ __device__ void means_of_pixels(const T* features, float* partial, Slab slab, in
 }  // namespace acf
 
 #define ACF_MEANS_NCHW(NAME, T)                                                                    \
-    extern "C" __global__ void __launch_bounds__(acf::kMeansThreads)                               \
+    extern "C" __global__ void __launch_bounds__(acf::kMeansThreads, 4)                            \
         acf_means_nchw_##NAME(const T* features, float* partial, long long plane, long long chunk, \
                               int n, int width, int branches) {                                    \
         __shared__ float scratch[acf::kMeansThreads / 32];                                         \
@@ -117,7 +116,7 @@ __device__ void means_of_pixels(const T* features, float* partial, Slab slab, in
     }
 
 #define ACF_MEANS_NHWC(NAME, T, ALIGNED)                                                           \
-    extern "C" __global__ void __launch_bounds__(acf::kMeansThreads)                               \
+    extern "C" __global__ void __launch_bounds__(acf::kMeansThreads, ALIGNED ? 4 : 2)              \
         acf_means_nhwc_##NAME(const T* features, float* partial, long long pixels,                 \
                               long long chunk, int n, int channels, int lanes) {                   \
         alignas(16) __shared__ float scratch[acf::kMeansThreads * acf::Lanes<T>::count];           \

@@ -50,7 +50,7 @@ __device__ void attend_planes(const T* features, const T* logits, const float* v
         static_cast<Index>(gridDim.x - 1 - blockIdx.x) * blockDim.x * U + threadIdx.x;
     const int from = (gridDim.y - 1 - blockIdx.y) * slice;
     const int to = channels - from < slice ? channels : from + slice;
-    for (Index image = n - 1 - static_cast<int>(blockIdx.z); image >= 0; image -= gridDim.z) {
+    for (int image = n - 1 - static_cast<int>(blockIdx.z); image >= 0; image -= gridDim.z) {
         Index at[U];
         bool live[U];
         float open[U][V];
@@ -78,12 +78,13 @@ __device__ void attend_planes(const T* features, const T* logits, const float* v
                 const int channel = c + d < to ? c + d : to - 1;
 #pragma unroll
                 for (int u = 0; u < U; ++u)
-                    pack[d][u] = load_last(features + (image * channels + channel) * plane + at[u]);
+                    pack[d][u] = load_last(
+                        features + static_cast<Index>(image * channels + channel) * plane + at[u]);
             }
 #pragma unroll
             for (int d = 0; d < D; ++d) {
                 if (c + d >= to) break;
-                const Index row = image * channels + c + d;
+                const int row = image * channels + c + d;
                 const float vote = __ldg(votes + row);
 #pragma unroll
                 for (int u = 0; u < U; ++u) {
@@ -103,32 +104,31 @@ template <class T, bool kAligned, int U>
 __device__ void attend_pixels(const T* features, const T* logits, const float* votes, T* output,
                               Slab from, Slab beside, Slab to, int n, int channels, Gate<T> gate) {
     constexpr int V = Lanes<T>::count;
-    const Index channel = (static_cast<Index>(blockIdx.y) * blockDim.x + threadIdx.x) * V;
-    if (channel >= to.channels()) return;
+    const int channel = (blockIdx.y * blockDim.x + threadIdx.x) * V;
+    if (channel >= to.channels) return;
     const int valid = lanes_of<V>(channel, channels), room = to.room<V>(channel);
     const Index step = static_cast<Index>(gridDim.x) * blockDim.y * U;
     const Index start =
         static_cast<Index>(gridDim.x - 1 - blockIdx.x) * blockDim.y * U + threadIdx.y;
-    for (Index image = n - 1 - static_cast<int>(blockIdx.z); image >= 0; image -= gridDim.z) {
+    for (int image = n - 1 - static_cast<int>(blockIdx.z); image >= 0; image -= gridDim.z) {
         float vote[V];
         votes_of<V>(votes + image * channels + channel, valid, vote);
-        const Spot<T> spot(features, from, image, channel, valid);
+        // A pack of padding alone reads some channel, and writes zeros.
+        const Spot<T> spot(features, from, image, valid > 0 ? channel : 0, valid);
         const T* map = logits + image * beside.image;
         for (Index first = start; first < from.pixels; first += step) {
             Index pixel[U], offset[U];
             T open[U];
-            Pack pack[U] = {};
+            Pack pack[U];
 #pragma unroll
             for (int u = 0; u < U; ++u) {
                 const Index p = first + u * static_cast<Index>(blockDim.y);
                 pixel[u] = p < from.pixels ? p : from.pixels - 1;
                 offset[u] = pixel[u] * from.lanes;
             }
+            fetch<T, kAligned, true, U>(spot, features, features + n * from.image, offset, pack);
 #pragma unroll
             for (int u = 0; u < U; ++u) open[u] = map[pixel[u] * beside.lanes];
-            if (valid > 0)
-                fetch<T, kAligned, true, U>(spot, features, features + n * from.image, offset,
-                                            pack);
 #pragma unroll
             for (int u = 0; u < U; ++u) {
                 if (u > 0 && first + u * static_cast<Index>(blockDim.y) >= from.pixels) break;
@@ -159,7 +159,7 @@ ACF_ATTENTION_VOTES(fp16, acf::Half)
 ACF_ATTENTION_VOTES(fp32, float)
 
 #define ACF_ATTEND_NCHW(NAME, T)                                                                  \
-    extern "C" __global__ void __launch_bounds__(acf::kWeighThreads)                              \
+    extern "C" __global__ void __launch_bounds__(acf::kWeighThreads, 3)                           \
         acf_attend_nchw_##NAME(const T* features, const T* logits, const float* votes, T* output, \
                                long long plane, int n, int channels, int slice, float scale) {    \
         acf::attend_planes<T>(features, logits, votes, output, plane, n, channels, slice,         \
@@ -167,7 +167,7 @@ ACF_ATTENTION_VOTES(fp32, float)
     }
 
 #define ACF_ATTEND_NHWC(NAME, T, ALIGNED)                                                         \
-    extern "C" __global__ void __launch_bounds__(acf::kWeighThreads)                              \
+    extern "C" __global__ void __launch_bounds__(acf::kWeighThreads, 3)                           \
         acf_attend_nhwc_##NAME(const T* features, const T* logits, const float* votes, T* output, \
                                long long pixels, int n, int channels, int features_lanes,         \
                                int logits_lanes, int output_lanes, float scale) {                 \

@@ -42,7 +42,7 @@ ACF_JUNCTION_VOTES(fp16, acf::Half)
 ACF_JUNCTION_VOTES(fp32, float)
 
 #define ACF_WEIGH_NCHW(NAME, T, ALIGNED)                                                           \
-    extern "C" __global__ void __launch_bounds__(acf::kWeighThreads) acf_weigh_nchw_##NAME(        \
+    extern "C" __global__ void __launch_bounds__(acf::kWeighThreads, 4) acf_weigh_nchw_##NAME(     \
         const T* features, const T* logits, const float* votes, T* output, long long plane, int n, \
         int width, int branches, int maps, float scale) {                                          \
         acf::weigh_planes<T, ALIGNED, acf::Depth<T, ALIGNED>::planes>(                             \
@@ -51,7 +51,7 @@ ACF_JUNCTION_VOTES(fp32, float)
     }
 
 #define ACF_WEIGH_NHWC(NAME, T, ALIGNED)                                                         \
-    extern "C" __global__ void __launch_bounds__(acf::kWeighThreads) acf_weigh_nhwc_##NAME(      \
+    extern "C" __global__ void __launch_bounds__(acf::kWeighThreads, 3) acf_weigh_nhwc_##NAME(   \
         const T* features, const T* logits, const float* votes, T* output, long long pixels,     \
         int n, int width, int branches, int lanes, int output_lanes, float scale) {              \
         const int channels = width * branches;                                                   \

@@ -31,6 +31,7 @@ _MANY_BLOCKS = 4096  # from here on, threads rather do more than be more
 MAX_YZ = 65535  # blocks in y and z
 _ALIGN = 256  # of a part of the workspace
 _MOST = 2**31 - 1
+_MOST_PLANES = 2**30  # channels of all images together: the kernels count them in 32 bits
 
 
 @dataclass(frozen=True)
@@ -232,6 +233,8 @@ def make_call(
         raise ValueError(f"there is no kernel for {dtype} in {layout}")
     if weights is None:
         weights = "fp32" if dtype == "fp32" else "fp16"
+    if n * channels > _MOST_PLANES:
+        raise ValueError(f"{n} images of {channels} channels are more than {_MOST_PLANES}")
     # The plugin's fields are FP32: the same arithmetic from there on gives the same plan in C++.
     features, logits, output = (float(np.float32(scale)) for scale in scales)
     if dtype == "int8" and not min(features, logits, output) > 0:

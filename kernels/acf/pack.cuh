@@ -35,25 +35,44 @@ __host__ __device__ inline Int8 narrow<Int8>(float value) {
 
 // ------------------------------------------------------------------------------ memory accesses
 
-// `at` lies on 16 bytes.
+// Loads are written as volatile instructions: the compiler leaves them in their order, ahead of
+// the arithmetic, where it would otherwise move them next to their use and wait for each.
+// `at` lies on 16 bytes, in global memory, and nobody writes there while the kernel runs.
 __device__ inline Pack load(const void* at) {
+    Pack pack;
+#if defined(__CUDA_ARCH__)
+    asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(pack.word[0]), "=r"(pack.word[1]), "=r"(pack.word[2]), "=r"(pack.word[3])
+                 : "l"(at));
+#else
     ACF_TOUCH(at, 16, false);
-    return *static_cast<const Pack*>(at);
+    pack = *static_cast<const Pack*>(at);
+#endif
+    return pack;
 }
 
 // What nobody reads again: first to leave the caches.
 __device__ inline Pack load_last(const void* at) {
 #if defined(__CUDA_ARCH__)
-    const uint4 four = __ldcs(static_cast<const uint4*>(at));
-    return Pack{{four.x, four.y, four.z, four.w}};
+    Pack pack;
+    asm volatile("ld.global.cs.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(pack.word[0]), "=r"(pack.word[1]), "=r"(pack.word[2]), "=r"(pack.word[3])
+                 : "l"(at));
+    return pack;
 #else
     return load(at);
 #endif
 }
 
 __device__ inline void store(void* at, const Pack& pack) {
+#if defined(__CUDA_ARCH__)
+    asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(at), "r"(pack.word[0]),
+                 "r"(pack.word[1]), "r"(pack.word[2]), "r"(pack.word[3])
+                 : "memory");
+#else
     ACF_TOUCH(at, 16, true);
     *static_cast<Pack*>(at) = pack;
+#endif
 }
 
 __host__ __device__ inline int bytes_off(const void* at) {

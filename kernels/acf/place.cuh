@@ -12,19 +12,20 @@ struct Slab {
     Index group;   // elements of a group
     Index image;   // elements of an image
     int lanes;
-
-    __device__ Index channels() const { return image / pixels; }  // with the padding
+    int channels;  // with the padding
 
     // How many of the V places from a channel's on are in its group.
     template <int V>
-    __device__ int room(Index channel) const {
-        const int left = lanes - static_cast<int>(channel) % lanes;
+    __device__ int room(int channel) const {
+        const int left = (group_of(channel) + 1) * lanes - channel;
         return left < V ? left : V;
     }
 
-    __device__ Index of(Index n, Index pixel, Index channel) const {
-        const int g = static_cast<int>(channel) / lanes;
-        return n * image + g * group + pixel * lanes + (static_cast<int>(channel) - g * lanes);
+    __device__ int group_of(int channel) const { return channel < lanes ? 0 : channel / lanes; }
+
+    __device__ Index of(Index n, Index pixel, int channel) const {
+        const int g = group_of(channel);
+        return n * image + g * group + pixel * lanes + (channel - g * lanes);
     }
 };
 
@@ -33,15 +34,16 @@ __device__ inline Slab slab_of(Index pixels, int channels, int lanes) {
     slab.pixels = pixels;
     slab.lanes = lanes;
     slab.group = pixels * lanes;
-    slab.image = (channels + lanes - 1) / lanes * slab.group;
+    slab.channels = (channels + lanes - 1) / lanes * lanes;
+    slab.image = slab.channels * pixels;
     return slab;
 }
 
 // How many of the V channels from `channel` on there are.
 template <int V>
-__device__ inline int lanes_of(Index channel, Index channels) {
-    const Index left = channels - channel;
-    return left >= V ? V : left > 0 ? static_cast<int>(left) : 0;
+__device__ inline int lanes_of(int channel, int channels) {
+    const int left = channels - channel;
+    return left >= V ? V : left > 0 ? left : 0;
 }
 
 // Elements low .. high - 1 of the V from `at` on, one by one; the others are 0.
@@ -63,9 +65,8 @@ struct Spot {
     int here;      // of those, in this group
     Index beyond;  // from the end of this group's lanes to the next group's
 
-    __device__ Spot(const T* base, const Slab& slab, Index image, Index channel, int count) {
-        const int group = static_cast<int>(channel) / slab.lanes;
-        const int lane = static_cast<int>(channel) - group * slab.lanes;
+    __device__ Spot(const T* base, const Slab& slab, Index image, int channel, int count) {
+        const int group = slab.group_of(channel), lane = channel - group * slab.lanes;
         at = base + image * slab.image + group * slab.group + lane;
         valid = count;
         here = slab.lanes - lane;

@@ -69,7 +69,7 @@ namespace detail {
 
 constexpr std::int64_t kPack = 16, kThreads = 256, kMeansDepth = 4, kVotesThreads = 512,
                        kVotesRows = 128, kSlice = 8, kSlicePacks = 64, kManyBlocks = 4096,
-                       kMaxYz = 65535, kAlign = 256, kMost = 2147483647;
+                       kMaxYz = 65535, kAlign = 256, kMost = 2147483647, kMostPlanes = 1 << 30;
 
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -117,6 +117,8 @@ inline Call make_call(std::int64_t n, std::int64_t channels, std::int64_t pixels
                       const Form& form) {
     if (form.layout == Layout::kChw32 && form.dtype != Dtype::kInt8)
         throw std::invalid_argument("groups of 32 channels are for INT8");
+    if (n * channels > kMostPlanes)  // of all images together: the kernels count them in 32 bits
+        throw std::invalid_argument("too many images of too many channels");
     if (form.weights == Dtype::kInt8) throw std::invalid_argument("weights are FP16 or FP32");
     if (form.dtype == Dtype::kInt8)
         for (float scale : form.scales)

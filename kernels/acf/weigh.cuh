@@ -102,12 +102,12 @@ template <class T, bool kAligned, int U>
 __device__ void weigh_planes(const T* features, const T* logits, const float* votes, T* output,
                              Index plane, int n, int width, int branches, int maps, Gate<T> gate) {
     constexpr int V = Lanes<T>::count;
-    const Index channels = static_cast<Index>(width) * branches;
+    const int channels = width * branches;
     const Index features_size = n * channels * plane,
                 logits_size = n * static_cast<Index>(maps) * plane;
     const Index tile = static_cast<Index>(gridDim.x - 1 - blockIdx.x) * blockDim.x * U;
-    for (Index q = n * static_cast<Index>(width) - 1 - blockIdx.y; q >= 0; q -= gridDim.y) {
-        const Index image = q / width, c = q % width;
+    for (int q = n * width - 1 - static_cast<int>(blockIdx.y); q >= 0; q -= gridDim.y) {
+        const int image = q / width, c = q - image * width;
         T* out = output + q * plane;
         const int before = kAligned ? 0 : bytes_off(out) / static_cast<int>(sizeof(T));
         const Index packs = (plane + before + V - 1) / V;
@@ -129,7 +129,7 @@ __device__ void weigh_planes(const T* features, const T* logits, const float* vo
             for (int i = 0; i < V; ++i) sum[u][i] = 0.0f;
 #pragma unroll 1
         for (int b = 0; b < branches; ++b) {
-            const Index channel = image * channels + static_cast<Index>(b) * width + c;
+            const int channel = image * channels + b * width + c;
             const float vote = __ldg(votes + channel);
             const T* x = features + channel * plane;
             const T* e = logits + (maps == 1 ? image : channel) * plane;
@@ -190,10 +190,10 @@ template <class T, bool kAligned, int U>
 __device__ void weigh_pixels(const T* features, const T* logits, const float* votes, T* output,
                              Slab from, Slab to, int n, int width, int branches, Gate<T> gate) {
     constexpr int V = Lanes<T>::count;
-    const Index channel = (static_cast<Index>(blockIdx.y) * blockDim.x + threadIdx.x) * V;
+    const int channel = (blockIdx.y * blockDim.x + threadIdx.x) * V;
     const Index first =
         static_cast<Index>(gridDim.x - 1 - blockIdx.x) * blockDim.y * U + threadIdx.y;
-    if (channel >= to.channels() || first >= from.pixels) return;
+    if (channel >= to.channels || first >= from.pixels) return;
     const int valid = lanes_of<V>(channel, width), room = to.room<V>(channel);
     Index offset[U];
 #pragma unroll
@@ -202,7 +202,7 @@ __device__ void weigh_pixels(const T* features, const T* logits, const float* vo
         const Index pixel = first + u * static_cast<Index>(blockDim.y);
         offset[u] = (pixel < from.pixels ? pixel : from.pixels - 1) * from.lanes;
     }
-    for (Index image = n - 1 - static_cast<int>(blockIdx.z); image >= 0; image -= gridDim.z) {
+    for (int image = n - 1 - static_cast<int>(blockIdx.z); image >= 0; image -= gridDim.z) {
         float sum[U][V];
 #pragma unroll
         for (int u = 0; u < U; ++u)
@@ -210,7 +210,7 @@ __device__ void weigh_pixels(const T* features, const T* logits, const float* vo
             for (int i = 0; i < V; ++i) sum[u][i] = 0.0f;
 #pragma unroll 1
         for (int b = 0; b < branches && valid > 0; ++b) {
-            const Index source = static_cast<Index>(b) * width + channel;
+            const int source = b * width + channel;
             Pack px[U], pe[U];
             fetch<T, kAligned, true, U>(Spot<T>(features, from, image, source, valid), features,
                                         features + n * from.image, offset, px);
