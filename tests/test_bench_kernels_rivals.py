@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
-import border_reference
+from benchmarks import border_reference
 import numpy as np
 import pytest
 import torch

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import av
-import border_reference as reference
+from benchmarks import border_reference as reference
 import numpy as np
 import numpy.typing as npt
 import pytest

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import border_reference as reference
+from benchmarks import border_reference as reference
 import numpy as np
 import numpy.typing as npt
 import pytest
