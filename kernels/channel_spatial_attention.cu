@@ -171,7 +171,7 @@ ACF_ATTENTION_VOTES(fp32, float)
         acf_attend_nhwc_##NAME(const T* features, const T* logits, const float* votes, T* output, \
                                long long pixels, int n, int channels, int features_lanes,         \
                                int logits_lanes, int output_lanes, float scale) {                 \
-        acf::attend_pixels<T, ALIGNED, acf::Depth<T, ALIGNED>::pixels>(                           \
+        acf::attend_pixels<T, ALIGNED, acf::Depth<T, ALIGNED>::packs>(                            \
             features, logits, votes, output, acf::slab_of(pixels, channels, features_lanes),      \
             acf::slab_of(pixels, 1, logits_lanes), acf::slab_of(pixels, channels, output_lanes),  \
             n, channels, acf::Gate<T>(scale));                                                    \

@@ -45,17 +45,19 @@ ACF_JUNCTION_VOTES(fp32, float)
     extern "C" __global__ void __launch_bounds__(acf::kWeighThreads, 4) acf_weigh_nchw_##NAME(     \
         const T* features, const T* logits, const float* votes, T* output, long long plane, int n, \
         int width, int branches, int maps, float scale) {                                          \
-        acf::weigh_planes<T, ALIGNED, acf::Depth<T, ALIGNED>::planes>(                             \
+        acf::weigh_planes<T, ALIGNED, acf::Depth<T, ALIGNED>::packs>(                              \
             features, logits, votes, output, plane, n, width, branches, maps,                      \
             acf::Gate<T>(scale));                                                                  \
     }
 
 #define ACF_WEIGH_NHWC(NAME, T, ALIGNED)                                                         \
-    extern "C" __global__ void __launch_bounds__(acf::kWeighThreads, 3) acf_weigh_nhwc_##NAME(   \
-        const T* features, const T* logits, const float* votes, T* output, long long pixels,     \
-        int n, int width, int branches, int lanes, int output_lanes, float scale) {              \
+    extern "C" __global__ void __launch_bounds__(acf::kWeighThreads,                             \
+                                                 acf::Depth<T, ALIGNED>::blocks)                 \
+        acf_weigh_nhwc_##NAME(const T* features, const T* logits, const float* votes, T* output, \
+                              long long pixels, int n, int width, int branches, int lanes,       \
+                              int output_lanes, float scale) {                                   \
         const int channels = width * branches;                                                   \
-        acf::weigh_pixels<T, ALIGNED, acf::Depth<T, ALIGNED>::pixels>(                           \
+        acf::weigh_pixels<T, ALIGNED, acf::Depth<T, ALIGNED>::packs>(                            \
             features, logits, votes, output, acf::slab_of(pixels, channels, lanes),              \
             acf::slab_of(pixels, width, output_lanes), n, width, branches, acf::Gate<T>(scale)); \
     }

@@ -73,12 +73,13 @@ __device__ inline void put(T* at, float (&value)[Lanes<T>::count], int valid, in
 // ------------------------------------------------------------------------------------------ NCHW
 
 // Packs of each stream that a thread has in flight: 16 sums in registers, and half as many where
-// packs come in pairs that are shifted.
+// packs come in pairs that are shifted. `blocks` of a multiprocessor share its registers where
+// channels come last; without such a number the compiler saves registers at the price of waiting
+// for every load.
 template <class T, bool kAligned>
 struct Depth {
-    static constexpr int planes =
-        16 / Lanes<T>::count / (kAligned || Lanes<T>::count == 16 ? 1 : 2);
-    static constexpr int pixels = planes;
+    static constexpr int packs = 16 / Lanes<T>::count / (kAligned || Lanes<T>::count == 16 ? 1 : 2);
+    static constexpr int blocks = kAligned && sizeof(T) < 4 ? 3 : 2;
 };
 
 // Elements low .. high - 1 of the packs that begin at element `start` of a plane are in it.
