@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 from trt_rig import Rig, expected, picture, rig, write_trt_bundle
 
-from acf_edge.cuda import DeviceBuffer, HostBuffer, Stream, copy_in, copy_out, open_device
+from acf_edge.cuda import (
+    DeviceBuffer,
+    HostBuffer,
+    Stream,
+    copy_device,
+    copy_in,
+    copy_out,
+    open_device,
+)
 from acf_edge.cuda.array import DeviceArray
 from acf_edge.engine.trt.runtime import TrtEngine, open_trt
 from acf_edge.errors import InputError
@@ -102,8 +110,6 @@ def test_on_a_stream_of_the_callers(engine: TrtEngine, found: Rig) -> None:
         result = engine.run_device(given, stream=stream.handle)
         assert result.stream == stream.handle
         copy = DeviceBuffer(result.size)
-        from acf_edge.cuda import copy_device
-
         copy_device(copy.pointer, result.pointer, result.size, stream)
         results.append((copy, result))
     stream.synchronize()
@@ -132,6 +138,19 @@ def test_memory_goes_with_the_last_array(engine: TrtEngine, found: Rig) -> None:
     del result
     assert found.machine.memory.used == used
     del buffer, stream
+
+
+def test_memory_stays_until_what_was_queued_with_it_is_done(engine: TrtEngine) -> None:
+    # The frame is on its way on a stream of its own, which it names.
+    frame, stream = picture(16, 8), Stream()
+    given, _, _ = put(frame)
+    result = engine.run_device(given, stream=stream)
+    host = HostBuffer(result.size)
+    copy_out(host, result.pointer, result.size, stream)
+    shape = result.shape
+    del result
+    stream.synchronize()
+    assert np.array_equal(host.array.reshape(shape), expected(frame))
 
 
 @pytest.mark.parametrize(

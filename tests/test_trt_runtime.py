@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from acf_edge.cuda import driver
 from acf_edge.cuda.driver import CudaError
 from acf_edge.engine import Bundle
 from acf_edge.engine.passport import InputProfile
+from acf_edge.engine.trt.buffers import Slot
 from acf_edge.engine.trt.opening import Options
 from acf_edge.engine.trt.runtime import TrtEngine, open_trt
 from acf_edge.errors import AcfError, InputError
@@ -178,6 +180,41 @@ def test_sizes_come_and_go(bundle: Bundle, order: str) -> None:
         assert found.world.live_contexts <= 4 * 2, "contexts of old sizes are given back"
         engine.close()
         assert found.world.live_contexts == 0
+
+
+def test_a_size_goes_only_after_its_frames_are_done(bundle: Bundle) -> None:
+    sizes = [(4 + width, 4) for width in range(7)] * 2
+    with rig() as found:
+        # More under way than sizes are kept.
+        engine = open_trt(bundle, Options(slots=7))
+        tried = [(picture(*size, n), n) for n, size in enumerate(sizes)]
+        tickets = [engine.submit(frame) for frame, _ in tried]
+        for (frame, _), ticket in zip(tried, tickets, strict=True):
+            assert np.array_equal(ticket.result(), expected(frame))
+        engine.close()
+        assert found.world.live_contexts == 0
+
+
+def test_shared_memory_is_pinned_and_let_go() -> None:
+    def pages() -> np.ndarray:
+        return np.frombuffer(mmap.mmap(-1, 4096), np.uint8)
+
+    for mapped in (False, True):
+        with rig(integrated=mapped) as found:
+            driver.open_device()
+            shared = pages(), pages()
+            slot = Slot(0, 4096, 4096, mapped=mapped, shared=shared)
+            assert slot.aside is None
+            assert slot.host_in.pointer == shared[0].ctypes.data
+            assert (slot.device_in == slot.host_in.device_pointer) is mapped
+            slot.close()
+            assert found.machine.memory.leaks() == 0
+            # The second part cannot be pinned: the first one is let go.
+            found.machine.fail("cuMemHostRegister", "CUDA_ERROR_NOT_SUPPORTED", after=1)
+            slot = Slot(0, 4096, 4096, mapped=mapped, shared=shared)
+            assert slot.aside == shared
+            slot.close()
+            assert found.machine.memory.leaks() == 0
 
 
 def test_memory_is_taken_once_and_given_back(bundle: Bundle) -> None:

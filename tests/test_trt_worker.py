@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -111,6 +112,31 @@ def test_it_ends_with_its_engine(shop: Workshop) -> None:
     del forgotten
     gc.collect()
     assert gone(pid)
+
+
+def test_it_ends_with_the_process_that_started_it(shop: Workshop) -> None:
+    bundle = write_trt_bundle(shop.folder / "bundle")
+    shop.plan("happened", 0)
+    text = f"""
+import sys, time
+from acf_edge.engine import open_bundle
+from acf_edge.engine.trt.worker_engine import WorkerEngine
+bundle = open_bundle({str(bundle.path)!r})
+command = (sys.executable, {str(TOY)!r}, {str(shop.faults)!r})
+plan = bundle.read("engine.plan")
+engine = WorkerEngine(plan, bundle.passport, bundle.path, command=command)
+print(engine._worker._process.pid, flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen((sys.executable, "-c", text), stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        worker = Path(f"/proc/{int(parent.stdout.readline())}/stat")
+        parent.kill()
+    limit = time.monotonic() + 20
+    # Whoever takes in orphans may not bury them.
+    while worker.exists() and worker.read_text().split()[2] != "Z":
+        assert time.monotonic() < limit
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("fault", ["die", "lose"])

@@ -59,12 +59,12 @@ class DeviceFrames:
         pipeline, compute = self._pipeline, self._pipeline.compute
         pipeline.device.make_current()
         theirs = Stream.borrowed(stream) if isinstance(stream, int) else stream
-        taken = as_device_array(picture, None if theirs is not None else compute)
+        taken = as_device_array(picture, compute)
         height, width = _sides(taken, "picture", pipeline.device)
         choose_profile(pipeline.engine.profiles, width, height)
         scale = pipeline.engine.scale
         shape = (*taken.shape[:-3], height * scale, width * scale, CHANNELS)
-        given = self._result(out, shape, None if theirs is not None else compute)
+        given = self._result(out, shape)
         with pipeline.watched():
             binding = pipeline.bind_devices(width, height)
             if theirs is not None:
@@ -105,14 +105,14 @@ class DeviceFrames:
                     buffer.close()
         self._aligned = [None, None]
 
-    def _result(self, out: object, shape: tuple[int, ...], stream: Stream | None) -> DeviceArray:
+    def _result(self, out: object, shape: tuple[int, ...]) -> DeviceArray:
         device = self._pipeline.device
         if out is None:
             owner = OwnedBuffer(device, int(np.prod(shape)))
             return DeviceArray(
                 owner.pointer, shape, np.dtype(np.uint8), owner, None, device.ordinal
             )
-        given = as_device_array(out, stream)
+        given = as_device_array(out, self._pipeline.compute)
         _sides(given, "result", device)
         if given.shape != shape:
             raise InputError(
