@@ -27,7 +27,6 @@ struct Driver {
     decltype(&cuModuleGetFunction) function{nullptr};
     decltype(&cuFuncGetAttribute) function_attribute{nullptr};
     decltype(&cuLaunchKernel) launch{nullptr};
-    CUresult(CUDAAPI* fill8)(CUdeviceptr, unsigned char, size_t, CUstream){nullptr};
 };
 
 template <typename Function>
@@ -55,7 +54,6 @@ Driver open_driver() {
     find_in(library, "cuModuleGetFunction", found.function);
     find_in(library, "cuFuncGetAttribute", found.function_attribute);
     find_in(library, "cuLaunchKernel", found.launch);
-    find_in(library, "cuMemsetD8Async", found.fill8);
     return found;
 }
 
@@ -178,11 +176,6 @@ void launch(CUfunction function, Extent grid, Extent block, unsigned shared_byte
     demand(driver().launch(function, grid.x, grid.y, grid.z, block.x, block.y, block.z,
                            shared_bytes, stream, arguments, nullptr),
            "cuLaunchKernel");
-}
-
-void fill_zero(void* address, size_t bytes, CUstream stream) {
-    demand(driver().fill8(reinterpret_cast<CUdeviceptr>(address), 0, bytes, stream),
-           "cuMemsetD8Async");
 }
 
 }  // namespace acf::plugin

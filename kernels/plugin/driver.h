@@ -39,10 +39,8 @@ struct Extent {
     unsigned x{1}, y{1}, z{1};
 };
 
-// Both only queue work and allocate nothing: a capturing stream records them.
-// Throw CudaFailure.
+// Queues one kernel and allocates nothing: a capturing stream records it. Throws CudaFailure.
 void launch(CUfunction function, Extent grid, Extent block, unsigned shared_bytes, CUstream stream,
             void** arguments);
-void fill_zero(void* address, size_t bytes, CUstream stream);
 
 }  // namespace acf::plugin

@@ -7,6 +7,9 @@
 
 #include <string>
 
+// TensorRT's own TENSORRTAPI exports in its own build alone.
+#define ACF_EXPORT extern "C" __attribute__((visibility("default")))
+
 using acf::plugin::Creator;
 using acf::plugin::Operator;
 
@@ -25,7 +28,7 @@ std::string description() {
 
 }  // namespace
 
-extern "C" TENSORRTAPI nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& nbCreators) {
+ACF_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& nbCreators) {
     static Creator vote{Operator::kJunctionVote};
     static Creator attention{Operator::kChannelSpatialAttention};
     static nvinfer1::IPluginCreatorInterface* const creators[] = {&vote, &attention};
@@ -33,12 +36,12 @@ extern "C" TENSORRTAPI nvinfer1::IPluginCreatorInterface* const* getCreators(int
     return creators;
 }
 
-extern "C" TENSORRTAPI void setLoggerFinder(nvinfer1::ILoggerFinder* finder) {
+ACF_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) {
     acf::plugin::take_logger_finder(finder);
 }
 
 // One line of JSON: namespace, version, TensorRT's headers, hash of the kernels' sources, SMs.
-extern "C" TENSORRTAPI char const* acfPluginDescription() {
+ACF_EXPORT char const* acfPluginDescription() {
     static std::string const text = description();
     return text.c_str();
 }

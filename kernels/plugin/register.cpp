@@ -3,8 +3,8 @@
 // The loader initializes libnvinfer first, since this library needs it by name. That name carries
 // the major version, and within one the registry's layout is the same: another major version is
 // never reached.
+#include "fields.h"
 #include "log.h"
-#include "plugin.h"
 
 #include <NvInferRuntime.h>
 
