@@ -14,6 +14,7 @@ Both ends of the graph (conversion, padding, the shuffle to pixels) stay on the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,7 +83,9 @@ def friendly(model: onnx.ModelProto, means: ChannelMeans | None) -> onnx.ModelPr
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    known = {t.name: numpy_helper.to_array(t) for t in result.graph.initializer}
+    known: dict[str, npt.NDArray[Any]] = {
+        t.name: numpy_helper.to_array(t) for t in result.graph.initializer
+    }
     for node in _pools(result):
         if means is None or node.output[0] not in means:
             raise InputError(
@@ -95,7 +98,7 @@ def friendly(model: onnx.ModelProto, means: ChannelMeans | None) -> onnx.ModelPr
         if node.output[0] in known:
             folded.update(node.output)
             continue
-        if is_core(node.name) and node.input and all(name in known for name in node.input):
+        if is_core(node.name) and all(name in known for name in node.input):
             known.update(zip(node.output, _computed(node, known), strict=True))
             folded.update(node.output)
             continue
@@ -115,8 +118,8 @@ def _pools(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 def _computed(
-    node: onnx.NodeProto, known: Mapping[str, npt.NDArray[np.float32]]
-) -> list[npt.NDArray[np.float32]]:
+    node: onnx.NodeProto, known: Mapping[str, npt.NDArray[Any]]
+) -> list[npt.NDArray[Any]]:
     """What a node makes of constants."""
     from onnx.reference import ReferenceEvaluator
 
@@ -133,8 +136,8 @@ def _computed(
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     feeds = {name: known[name] for name in node.input}
-    results: list[npt.NDArray[np.float32]] = ReferenceEvaluator(model).run(None, feeds)  # type: ignore[assignment]
-    return [np.asarray(array, np.float32) for array in results]
+    results: Any = ReferenceEvaluator(model).run(None, feeds)
+    return list(results)
 
 
 def _ramp(node: onnx.NodeProto, model: onnx.ModelProto) -> list[onnx.NodeProto]:
