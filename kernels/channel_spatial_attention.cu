@@ -167,7 +167,8 @@ ACF_ATTENTION_VOTES(fp32, float)
     }
 
 #define ACF_ATTEND_NHWC(NAME, T, ALIGNED)                                                         \
-    extern "C" __global__ void __launch_bounds__(acf::kWeighThreads, 3)                           \
+    extern "C" __global__ void __launch_bounds__(acf::kWeighThreads,                              \
+                                                 acf::Depth<T, ALIGNED>::blocks)                  \
         acf_attend_nhwc_##NAME(const T* features, const T* logits, const float* votes, T* output, \
                                long long pixels, int n, int channels, int features_lanes,         \
                                int logits_lanes, int output_lanes, float scale) {                 \

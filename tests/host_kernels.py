@@ -88,11 +88,18 @@ class HostKernels:
         self.library.acf_host_take.restype = ctypes.c_void_p
         self.library.acf_host_spoilt.restype = ctypes.c_longlong
 
-    def launch(self, launch: Launch, buffers: Buffers, order: int = 0) -> Traffic:
+    def launch(
+        self,
+        launch: Launch,
+        buffers: Buffers,
+        order: int = 0,
+        only: tuple[int, int, int] | None = None,
+    ) -> Traffic:
         """Run one kernel over buffers.
 
         Args:
             order: in which threads and blocks run: 0 up, 1 down, others are seeds.
+            only: the one block that runs, of a grid too large for a host.
 
         Raises:
             HostError: see the module.
@@ -108,6 +115,7 @@ class HostKernels:
             launch.kernel.encode(),
             (ctypes.c_uint * 3)(*launch.grid),
             (ctypes.c_uint * 3)(*launch.block),
+            None if only is None else (ctypes.c_uint * 3)(*only),
             (ctypes.c_void_p * count)(*[value.ctypes.data for value in values]),
             (ctypes.c_int * count)(*[value.itemsize for value in values]),
             count,
@@ -152,10 +160,11 @@ class Buffers:
         self._front = front
         self._skew = skew
         self._taken: dict[str, Buffer] = {}
+        self._lent: dict[str, int] = {}
 
     @property
     def addresses(self) -> dict[str, int]:
-        return {name: buffer.address for name, buffer in self._taken.items()}
+        return {**self._lent, **{name: taken.address for name, taken in self._taken.items()}}
 
     def new(self, name: str, shape: Sequence[int], dtype: npt.DTypeLike) -> Buffer:
         """A buffer of rubbish (a NaN where the dtype has one)."""
@@ -167,9 +176,13 @@ class Buffers:
         )
         assert address and base.value
         memory = (ctypes.c_ubyte * size).from_address(address)
-        array = np.frombuffer(memory, dtype=dtype).reshape(shape)
+        array: Array = np.frombuffer(memory, dtype=np.dtype(dtype)).reshape(shape)
         self._taken[name] = Buffer(array, address, base.value, whole.value)
         return self._taken[name]
+
+    def lend(self, name: str, address: int) -> None:
+        """A buffer that is somebody else's: nobody guards it."""
+        self._lent[name] = address
 
     def put(self, name: str, values: Array) -> Buffer:
         """A buffer with these values, in their order in memory."""

@@ -249,11 +249,13 @@ unsigned int ballot(unsigned int mask, bool vote) {
 
 using acf::host::run;
 
-// order: 0 threads and blocks ascend, 1 descend, others are seeds of an order. sizes: bytes of each
-// argument. text: where a message goes. Returns 0, or 1 with the message.
+// order: 0 threads and blocks ascend, 1 descend, others are seeds of an order. only: run this block
+// alone (x, y, z), or null. sizes: bytes of each argument. text: where a message goes. Returns 0,
+// or 1 with the message.
 extern "C" int acf_host_launch(const char* name, const unsigned int* grid,
-                               const unsigned int* block, void** arguments, const int* sizes,
-                               int count, int shared, int order, char* text, int capacity) {
+                               const unsigned int* block, const unsigned int* only,
+                               void** arguments, const int* sizes, int count, int shared, int order,
+                               char* text, int capacity) {
     using namespace acf::host;
     run.kernel = nullptr;
     for (int i = 0; i < kernel_count; ++i)
@@ -290,6 +292,11 @@ extern "C" int acf_host_launch(const char* name, const unsigned int* grid,
         return 1;
     }
     std::mt19937 random(order);
+    if (only) {
+        blockIdx = dim3{only[0], only[1], only[2]};
+        run_block(static_cast<int>(threads), order, random);
+        return 0;
+    }
     for (int i : order_of(static_cast<int>(grid[0] * grid[1] * grid[2]), order, random)) {
         const unsigned int b = i;
         blockIdx = dim3{b % grid[0], b / grid[0] % grid[1], b / (grid[0] * grid[1])};
