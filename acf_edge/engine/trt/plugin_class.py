@@ -266,7 +266,7 @@ def make_creator(
             self.name = operator
             self.plugin_version = VERSION
             self.plugin_namespace = NAMESPACE
-            self.field_names, self.kept = advertised(api.module, operator)
+            self.collection, self.field_names = advertised(api.module, operator)
 
         def create_plugin(self, name: str, field_collection: Any, phase: Any) -> trt.IPluginV3:
             with told(f"creation of {name}"):

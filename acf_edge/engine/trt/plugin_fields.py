@@ -113,12 +113,16 @@ def field_collection(module: Module, values: Iterable[Value]) -> tuple[Any, Any]
     return made, module.PluginFieldCollection_(made)
 
 
-def advertised(module: Module, operator: Operator) -> tuple[Any, tuple[Any, ...]]:
-    """The collection that a creator shows, names and types alone, and what has to be kept."""
-    values = field_values(operator, Settings())
-    empty = [Value(value.name, value.kind, value.data[:0]) for value in values]
-    made, collection = field_collection(module, empty)
-    return collection, (empty, made)
+def advertised(module: Module, operator: Operator) -> tuple[Any, Any]:
+    """What a creator shows: names, types and lengths without values. Keep both shapes, as above."""
+    fields = []
+    for value in field_values(operator, Settings()):
+        field = module.PluginField(value.name)
+        field.type = getattr(module.PluginFieldType, value.kind)
+        field.size = 1
+        fields.append(field)
+    made = module.PluginFieldCollection(fields)
+    return made, module.PluginFieldCollection_(made)
 
 
 def read_fields(operator: Operator, given: Iterable[Any]) -> Settings:
