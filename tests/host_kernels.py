@@ -111,7 +111,7 @@ class HostKernels:
         ]
         count = len(values)
         text = ctypes.create_string_buffer(600)
-        failed = self.library.acf_host_launch(
+        failed = self.library.acf_host_launch_block(
             launch.kernel.encode(),
             (ctypes.c_uint * 3)(*launch.grid),
             (ctypes.c_uint * 3)(*launch.block),
@@ -176,7 +176,7 @@ class Buffers:
         )
         assert address and base.value
         memory = (ctypes.c_ubyte * size).from_address(address)
-        array: Array = np.frombuffer(memory, dtype=np.dtype(dtype)).reshape(shape)
+        array: Array = np.ctypeslib.as_array(memory).view(dtype).reshape(shape)
         self._taken[name] = Buffer(array, address, base.value, whole.value)
         return self._taken[name]
 

@@ -252,10 +252,10 @@ using acf::host::run;
 // order: 0 threads and blocks ascend, 1 descend, others are seeds of an order. only: run this block
 // alone (x, y, z), or null. sizes: bytes of each argument. text: where a message goes. Returns 0,
 // or 1 with the message.
-extern "C" int acf_host_launch(const char* name, const unsigned int* grid,
-                               const unsigned int* block, const unsigned int* only,
-                               void** arguments, const int* sizes, int count, int shared, int order,
-                               char* text, int capacity) {
+extern "C" int acf_host_launch_block(const char* name, const unsigned int* grid,
+                                     const unsigned int* block, const unsigned int* only,
+                                     void** arguments, const int* sizes, int count, int shared,
+                                     int order, char* text, int capacity) {
     using namespace acf::host;
     run.kernel = nullptr;
     for (int i = 0; i < kernel_count; ++i)
@@ -303,6 +303,14 @@ extern "C" int acf_host_launch(const char* name, const unsigned int* grid,
         run_block(static_cast<int>(threads), order, random);
     }
     return 0;
+}
+
+// All blocks.
+extern "C" int acf_host_launch(const char* name, const unsigned int* grid,
+                               const unsigned int* block, void** arguments, const int* sizes,
+                               int count, int shared, int order, char* text, int capacity) {
+    return acf_host_launch_block(name, grid, block, nullptr, arguments, sizes, count, shared, order,
+                                 text, capacity);
 }
 
 // Memory of `whole` bytes from `base` on, for `size` bytes of data that start on 16 bytes plus
