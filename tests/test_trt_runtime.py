@@ -197,13 +197,13 @@ def test_a_size_goes_only_after_its_frames_are_done(bundle: Bundle) -> None:
 
 def test_shared_memory_is_pinned_and_let_go() -> None:
     def pages() -> np.ndarray:
-        return np.frombuffer(mmap.mmap(-1, 4096), np.uint8)
+        return np.frombuffer(mmap.mmap(-1, mmap.PAGESIZE), np.uint8)[:4000]
 
     for mapped in (False, True):
         with rig(integrated=mapped) as found:
             driver.open_device()
             shared = pages(), pages()
-            slot = Slot(0, 4096, 4096, mapped=mapped, shared=shared)
+            slot = Slot(0, 4000, 4000, mapped=mapped, shared=shared)
             assert slot.aside is None
             assert slot.host_in.pointer == shared[0].ctypes.data
             assert (slot.device_in == slot.host_in.device_pointer) is mapped
@@ -211,7 +211,7 @@ def test_shared_memory_is_pinned_and_let_go() -> None:
             assert found.machine.memory.leaks() == 0
             # The second part cannot be pinned: the first one is let go.
             found.machine.fail("cuMemHostRegister", "CUDA_ERROR_NOT_SUPPORTED", after=1)
-            slot = Slot(0, 4096, 4096, mapped=mapped, shared=shared)
+            slot = Slot(0, 4000, 4000, mapped=mapped, shared=shared)
             assert slot.aside == shared
             slot.close()
             assert found.machine.memory.leaks() == 0

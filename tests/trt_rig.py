@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,7 @@ def plan_bytes(
     dtype: str = "UINT8",
     names: tuple[str, str] = ("image", "enhanced"),
     sm: str = "87",
+    plugins: Sequence[dict[str, Any]] = (),
 ) -> bytes:
     """An engine as the stand-in writes it."""
 
@@ -103,7 +104,7 @@ def plan_bytes(
         ],
         "profiles": [{names[0]: triple} for triple in triples],
         "layers": [{"Name": "stem/Conv", "LayerType": "CaskConvolution"}, "junction"],
-        "plugins": [],
+        "plugins": list(plugins),
     }
     return MAGIC + json.dumps(content).encode()
 

@@ -8,6 +8,7 @@ frame to be copied while another one is computed.
 from __future__ import annotations
 
 import contextlib
+import mmap
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from acf_edge.cuda.driver import CudaError, Event, call
 from acf_edge.cuda.memory import DeviceBuffer, HostBuffer
 
-PAGE: Final = 4096
+PAGE: Final = mmap.PAGESIZE
 """Parts of shared memory begin at multiples of it: what is pinned is whole pages."""
 
 # CU_MEMHOSTREGISTER_PORTABLE and CU_MEMHOSTREGISTER_DEVICEMAP of cuda.h.
@@ -35,7 +36,7 @@ class PinnedView(HostBuffer):
     """Memory that exists already (shared with another process), pinned for as long as it is open.
 
     Args:
-        memory: uint8, one axis, writable; begins at a whole page.
+        memory: uint8, one axis, writable; begins a page, and has its last one to itself.
         mapped: also visible to the GPU at ``device_pointer``.
 
     Raises:
@@ -48,7 +49,8 @@ class PinnedView(HostBuffer):
         self.pointer = int(memory.ctypes.data)
         self.device_pointer = None
         self._pinned = False
-        call("cuMemHostRegister", self.pointer, self.size, _PORTABLE | (_MAPPED if mapped else 0))
+        whole = -(-self.size // PAGE) * PAGE
+        call("cuMemHostRegister", self.pointer, whole, _PORTABLE | (_MAPPED if mapped else 0))
         self._pinned = True
         if mapped:
             try:
@@ -92,8 +94,8 @@ class Slot:
         index: 0, 1 ...
         in_size, out_size: bytes of the largest frame that goes in and comes out.
         mapped: the GPU reads and writes the host's memory itself, nothing is copied.
-        shared: memory of another process for both directions, each a whole number of pages
-            away from the next; None = memory of our own.
+        shared: memory of another process for both directions, as :class:`PinnedView` wants
+            it; None = memory of our own.
         spin: waiting for a frame burns a core and wakes sooner.
 
     Attributes:

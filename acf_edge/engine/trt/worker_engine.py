@@ -129,7 +129,7 @@ class WorkerEngine:
         return self._passport.scale
 
     @property
-    def device(self) -> str:
+    def device_name(self) -> str:
         """Name of the GPU."""
         worker = self._worker
         return "" if worker is None else worker.device
