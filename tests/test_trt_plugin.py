@@ -345,3 +345,33 @@ def test_a_refusal_is_told_with_its_reason(fake: Any) -> None:
     with pytest.raises(ValueError, match="missing"):
         creator.create_plugin("node_7", [], fake.TensorRTPhase.BUILD)
     assert api.last_error() == "JunctionVote, creation of node_7: field 'branches' is missing"
+
+
+def test_the_kernels_are_those_of_the_gpu_that_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fake_cuda
+
+    import acf_edge.cuda
+    from acf_edge.engine.trt.plugin_class import DeviceKernels
+
+    class Two(fake_cuda.Machine):
+        current = 1
+
+        def cuCtxGetDevice(self) -> int:
+            return self.current
+
+    machine = Two()
+    machine.devices = 2
+    loaded: list[int] = []
+
+    def load(device: Any) -> Told:
+        loaded.append(device.ordinal)
+        return Told([])
+
+    monkeypatch.setattr(acf_edge.cuda, "load_kernels", load)
+    with fake_cuda.installed(machine):
+        acf_edge.cuda.open_device(1)
+        kernels = DeviceKernels()
+        assert kernels() is kernels()
+        Two.current = 0
+        assert kernels() is kernels()
+    assert loaded == [1, 0]
