@@ -70,6 +70,46 @@ def test_a_bundle_that_is_compiled_on_the_board_only(tmp_path: Path) -> None:
         open_trt(bundle)
 
 
+@pytest.mark.parametrize(
+    ("plan", "changes", "words"),
+    [
+        (None, {"sm": "86"}, "compute capability: built for SM 86, here SM 87"),
+        (None, {"tensorrt_version": "10.13.3.9"}, "TensorRT: built for 10.13.3.9, here 10.3.0"),
+        (None, {"kernel_hash": "ab" * 32}, "kernels: built for abababababab"),
+        (plan_bytes(version="10.13.3.9"), {}, "Version tag does not match"),
+        (b"no engine", {}, "magicTag"),
+        (plan_bytes(dtype="FLOAT"), {}, "takes and gives uint8"),
+        (plan_bytes(names=("input", "output")), {}, "inputs and outputs input, output"),
+    ],
+)
+def test_an_engine_that_does_not_run_here(
+    tmp_path: Path, plan: bytes | None, changes: dict[str, str], words: str
+) -> None:
+    bundle = write_trt_bundle(tmp_path / "bundle", plan=plan, **changes)
+    with rig() as found:
+        with pytest.raises(InputError, match=words):
+            open_trt(bundle)
+        assert found.machine.memory.leaks() == 0
+
+
+def test_no_gpu(tmp_path: Path) -> None:
+    bundle = write_trt_bundle(tmp_path / "bundle")
+    with rig(devices=0), pytest.raises(InputError, match="No NVIDIA GPU"):
+        open_trt(bundle)
+
+
+def test_damaged_bytes_never_reach_tensorrt(tmp_path: Path) -> None:
+    bundle = write_trt_bundle(tmp_path / "bundle")
+    file = bundle.path / "engine.plan"
+    content = bytearray(file.read_bytes())
+    content[-2] ^= 1
+    file.write_bytes(bytes(content))
+    with rig() as found:
+        with pytest.raises(InputError, match="damaged"):
+            open_trt(bundle)
+        assert "cuInit" not in found.machine.calls
+
+
 @pytest.mark.usefixtures("here")
 def test_by_the_way_that_all_engines_are_loaded(tmp_path: Path) -> None:
     bundle = write_trt_bundle(tmp_path / "bundle")
