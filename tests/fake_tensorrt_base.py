@@ -277,7 +277,7 @@ class DimsExprs:
 
 @dataclass
 class PluginTensorDesc:
-    dims: Dims = Dims()
+    dims: Dims = field(default_factory=Dims)
     type: Any = 0
     format: Any = 0
     scale: float = 0.0
@@ -286,9 +286,9 @@ class PluginTensorDesc:
 @dataclass
 class DynamicPluginTensorDesc:
     desc: PluginTensorDesc = field(default_factory=PluginTensorDesc)
-    min: Dims = Dims()
-    opt: Dims = Dims()
-    max: Dims = Dims()
+    min: Dims = field(default_factory=Dims)
+    opt: Dims = field(default_factory=Dims)
+    max: Dims = field(default_factory=Dims)
 
 
 class PluginField:
