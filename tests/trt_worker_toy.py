@@ -60,7 +60,7 @@ def meddle(found: Rig, faults: Path) -> None:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     devices = 0 if (folder / "no_gpu").exists() else 1
-    with rig("random", seed=os.getpid(), devices=devices) as made:
+    with rig("random", seed=7, devices=devices) as made:
         meddle(made, folder)
         if (folder / "no_pinning").exists():
             for slot in range(2):
