@@ -37,6 +37,7 @@ VERBS = (
     "bench",
     "latency",
     "doctor",
+    "export",
     "train",
     "explain",
     "demo",
