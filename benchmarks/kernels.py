@@ -16,6 +16,7 @@ Exit code 1 if a kernel is wrong, 2 without a GPU.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import re
@@ -183,12 +184,12 @@ def timed_subjects(
     width: int, height: int, channels: int, dtypes: tuple[str, ...]
 ) -> list[Callable[[int], Subject]]:
     """Makers of what is timed."""
-    makers: list[Callable[[int], Subject]] = []
-    for case in kernels_cases.timed_cases(width, height, channels, dtypes):
-        makers.append(lambda seed, case=case: operator_subject(case, seed, judged=False))  # type: ignore[misc]
-    for conversion in timed_border_cases(width, height, dtypes):
-        makers.append(lambda seed, case=conversion: border_subject(case, seed, judged=False))  # type: ignore[misc]
-    return makers
+    operators = kernels_cases.timed_cases(width, height, channels, dtypes)
+    conversions = timed_border_cases(width, height, dtypes)
+    return [
+        *(functools.partial(operator_subject, case, judged=False) for case in operators),
+        *(functools.partial(border_subject, case, judged=False) for case in conversions),
+    ]
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -212,7 +213,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--channels", type=_count, default=32, metavar="C", help="of the output")
     parser.add_argument("--dtype", action="append", choices=["fp16", "fp32", "int8"])
     parser.add_argument("--rounds", type=_count, default=30, metavar="N")
-    parser.add_argument("--shapes", type=_count, default=12, metavar="N", help="random, of each form")
+    parser.add_argument(
+        "--shapes", type=_count, default=12, metavar="N", help="random, of each form"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checks-only", action="store_true")
     parser.add_argument("--without", action="append", choices=kernels_rivals.NAMES, default=[])
@@ -238,9 +241,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 found["copy_gb_per_s"] = copy / 1e9
                 dtypes = tuple(args.dtype or ("fp16", "fp32", "int8"))
                 names = [name for name in kernels_rivals.NAMES if name not in args.without]
+                width, height = args.size
                 timings = [
                     time_one(board, make, copy, args.rounds, names)
-                    for make in timed_subjects(*args.size, args.channels, dtypes)
+                    for make in timed_subjects(width, height, args.channels, dtypes)
                 ]
                 found["timings"] = [asdict(timing) for timing in timings]
                 show_timings(console, timings, copy)

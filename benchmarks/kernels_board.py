@@ -62,6 +62,7 @@ class Board:
         kind = binding().CUdevice_attribute(_L2_CACHE_SIZE)
         self.cache = int(call("cuDeviceGetAttribute", kind, ordinal))
         self._held: list[DeviceBuffer] = []
+        self._graphs: list[Graph] = []
 
     def load(self, subject: Subject) -> Loaded:
         """Place a subject's inputs; outputs and workspace hold noise."""
@@ -98,11 +99,15 @@ class Board:
         with Graph.capture(self.stream) as graph:
             for index in range(calls):
                 self.launch(loaded[index % len(loaded)])
+        self._graphs.append(graph)
         return lambda: graph.launch(self.stream)
 
     def clear(self) -> None:
-        """Give back all buffers, after what is queued."""
+        """Give back all buffers and graphs, after what is queued."""
         self.stream.synchronize()
+        for graph in self._graphs:
+            graph.close()
+        self._graphs.clear()
         for buffer in self._held:
             buffer.close()
         self._held.clear()

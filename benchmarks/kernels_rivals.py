@@ -6,6 +6,8 @@ CUDA graph like ours: what Python costs is nobody's.
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -84,8 +86,8 @@ def versions() -> dict[str, str]:
     """Versions of what is compared with, where it is there."""
     found = {}
     for name in ("torch", "triton"):
-        if importlib.util.find_spec(name) is not None:
-            found[name] = str(importlib.import_module(name).__version__)
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
     return found
 
 

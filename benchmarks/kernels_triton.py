@@ -20,7 +20,7 @@ _PARTS = 256
 
 
 @triton.jit
-def _sums(x, sums, parts, channels, pixels, xn, xc, xp, C: tl.constexpr, P: tl.constexpr):  # type: ignore[no-untyped-def]
+def _sums(x, sums, parts, channels, pixels, xn, xc, xp, C: tl.constexpr, P: tl.constexpr):
     n, part, block = tl.program_id(2).to(tl.int64), tl.program_id(1), tl.program_id(0)
     c = block * C + tl.arange(0, C)
     total = tl.zeros((C, P), tl.float32)
@@ -36,7 +36,7 @@ def _sums(x, sums, parts, channels, pixels, xn, xc, xp, C: tl.constexpr, P: tl.c
 def _votes(
     sums, w1, b1, w2, b2, votes, parts, channels, hidden, pixels,
     C: tl.constexpr, S: tl.constexpr, R: tl.constexpr, TWO: tl.constexpr,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     n = tl.program_id(0).to(tl.int64)
     c, s = tl.arange(0, C), tl.arange(0, S)
     mean = tl.zeros((C,), tl.float32)
@@ -63,7 +63,7 @@ def _votes(
 def _weigh(
     x, e, votes, y, channels, pixels, xn, xc, xp, en, ec, ep, yn, yc, yp,
     B: tl.constexpr, C: tl.constexpr, P: tl.constexpr,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     n = tl.program_id(2).to(tl.int64)
     c = tl.program_id(1) * C + tl.arange(0, C)
     p = tl.program_id(0) * P + tl.arange(0, P)

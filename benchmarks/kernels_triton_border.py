@@ -16,7 +16,7 @@ _ROWS, _COLUMNS = 2, 256  # pixels of a block when NV12 is read, pairs when it i
 
 
 @triton.jit
-def _byte(code):  # type: ignore[no-untyped-def]
+def _byte(code):
     return tl.minimum(tl.maximum(tl.floor(code + 0.5), 0.0), 255.0).to(tl.uint8)
 
 
@@ -24,7 +24,7 @@ def _byte(code):  # type: ignore[no-untyped-def]
 def _read(
     luma, chroma, rgb, height, width, across_before, across_after, down_before, down_after,
     gain, lift, red_v, green_u, green_v, blue_u, R: tl.constexpr, C: tl.constexpr,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     n = tl.program_id(2).to(tl.int64)
     y = (tl.program_id(1) * R + tl.arange(0, R))[:, None]
     x = (tl.program_id(0) * C + tl.arange(0, C))[None, :]
@@ -47,7 +47,7 @@ def _read(
 
 
 @triton.jit
-def _between(pairs, row, near_row, column, near_column, wide, down, across, inside):  # type: ignore[no-untyped-def]
+def _between(pairs, row, near_row, column, near_column, wide, down, across, inside):
     here = tl.load(pairs + (row * wide + column) * 2, mask=inside, other=0).to(tl.float32)
     side = tl.load(pairs + (row * wide + near_column) * 2, mask=inside, other=0).to(tl.float32)
     here += across * (side - here)
@@ -61,7 +61,7 @@ def _between(pairs, row, near_row, column, near_column, wide, down, across, insi
 def _write(
     rgb, luma, chroma, height, width, across_before, across_second, down_before, down_second,
     red, green, blue, gain, lift, u_gain, v_gain, R: tl.constexpr, C: tl.constexpr,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     n = tl.program_id(2).to(tl.int64)
     row = (tl.program_id(1) * R + tl.arange(0, R))[:, None]
     column = (tl.program_id(0) * C + tl.arange(0, C))[None, :]

@@ -10,14 +10,13 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
-from benchmarks import border_reference
 import numpy as np
 import pytest
 import torch
 
 from acf_edge.cuda.border import Coding
+from benchmarks import border_reference, kernels_rivals, kernels_subjects, kernels_torch
 from benchmarks import kernels_cases as cases
-from benchmarks import kernels_torch
 from benchmarks.kernels_cases import ATTENTION, JUNCTION, Case
 
 SMALL = [
@@ -29,6 +28,7 @@ SMALL = [
     Case(JUNCTION, "fp16", "nhwc", 1, 16, 20, 24, branches=3),
     Case(ATTENTION, "fp16", "nchw", 1, 16, 20, 24),
 ]
+INT8 = Case(JUNCTION, "int8", "nchw", 1, 8, 9, 10, branches=3)
 LIMITS = {"fp32": 1e-5, "fp16": 5e-3}  # in FP16 they round products on their way
 
 
@@ -166,3 +166,41 @@ def test_triton_reads_and_writes_frames(
     written = triton.border.empty_nv12(2, *size, torch.device("cpu"))
     triton.border.rgb_to_nv12(rgb, coding, *written)
     check_nv12(written, rgb, coding, 0.501)
+
+
+SUBJECTS = [
+    *(kernels_subjects.operator_subject(case, 0) for case in [*SMALL, INT8]),
+    *(
+        kernels_subjects.border_subject(kernels_subjects.BorderCase(kind, 1, 6, 10), 0)
+        for kind in kernels_subjects.PLANS
+    ),
+]
+
+
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.label)
+def test_torch_compile_gets_each_body_whole(
+    subject: kernels_subjects.Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph that breaks would be launched in pieces: no fair rival. (No code is generated.)"""
+    compile_ = torch.compile
+    monkeypatch.setattr(
+        torch,
+        "compile",
+        lambda body, dynamic: compile_(body, dynamic=dynamic, backend="eager", fullgraph=True),
+    )
+    given = [torch.from_numpy(array) for array in subject.inputs.values()]
+    if isinstance(subject.case, Case) and subject.case.layout == "nhwc":
+        for index, shape in enumerate((subject.case.features, subject.case.logits)):
+            given[index] = given[index].permute(0, 3, 1, 2)[:, : shape[1]]
+    results = []
+    for name in ("eager", "compile"):
+        run = kernels_rivals._make(name, subject.case, given)
+        assert not isinstance(run, str)
+        results.append(kernels_rivals._arrays(run(given)))
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_has_no_rival_says_why() -> None:
+    case = Case(JUNCTION, "int8", "chw32", 1, 8, 4, 4, branches=2)
+    assert kernels_rivals._make("eager", case, []) == "PyTorch has no such layout"
