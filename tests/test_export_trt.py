@@ -332,3 +332,37 @@ def test_numbers_of_few_bits() -> None:
     back = codes.view(np.int8) * scales.astype(np.float32)[:, None, None, None]
     assert np.abs(back - weight).max() <= float(scales[0]) / 2
     assert (np.abs(codes.view(np.int8).astype(int)) <= 127).all() and not codes[1].any()
+
+
+def test_plugins_can_take_and_give_codes(plain: onnx.ModelProto, store: ScaleStore) -> None:
+    forms = [
+        write_tensorrt(plain, precision="int8", store=store, plugins=True, int8_plugins=coded)
+        for coded in (True, False)
+    ]
+    made, known = makers(forms[0]), constants(forms[0])
+    for node in forms[0].graph.node:
+        if node.domain == "acf":
+            told = {a.name: a.f for a in node.attribute if a.name.endswith("_scale")}
+            for name, word in zip(node.input, ("features_scale", "logits_scale"), strict=False):
+                assert made[name].op_type == "QuantizeLinear"
+                assert float(numpy_helper.to_array(known[made[name].input[1]])) == told[word] > 0
+            (taker,) = (n for n in forms[0].graph.node if node.output[0] in n.input)
+            assert taker.op_type == DQ
+            scale = float(numpy_helper.to_array(known[taker.input[1]]))
+            assert scale == told["output_scale"] > 0
+    picture = scenes(4)[3][None]
+    theirs = run_onnx(plain, {"image": picture})[0][0]
+    coded, wide = (psnr(run(form, picture)[0], theirs) for form in forms)
+    assert coded >= 45.0 and abs(coded - wide) < 6.0
+    mixed = write_tensorrt(
+        plain,
+        precision="int8",
+        store=store,
+        plugins=True,
+        int8_plugins=True,
+        keep=["reconstruction.tail/Conv"],
+    )
+    assert psnr(run(mixed, picture)[0], theirs) >= coded - 1.0
+    for wrong in ({"precision": "fp16", "plugins": True}, {"precision": "int8"}):
+        with pytest.raises(InputError, match="Only the plugins of an INT8 network"):
+            write_tensorrt(plain, store=store, int8_plugins=True, **wrong)  # type: ignore[arg-type]

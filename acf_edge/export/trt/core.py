@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
@@ -22,7 +23,8 @@ from acf_edge.ops.functions import DOMAIN
 _FLOAT32_INPUTS = {("Resize", 1), ("Resize", 2)}
 """(operation, place) of constants that ONNX wants as float32 whatever the rest is."""
 PLUGIN_VERSION = "1"
-_SCALES = ("features_scale", "logits_scale", "output_scale")
+SCALES = ("features_scale", "logits_scale", "output_scale")
+"""Attributes of the plugins: of codes; 0 where there are none."""
 
 
 class CoreWriter:
@@ -69,9 +71,8 @@ class CoreWriter:
             else:
                 self._plain(copy)
             for name in node.output:
-                if name in self.ranges and self.kind:
-                    step = activation_step(self.ranges[name], self.kind)
-                    self.parts.quantize(name, step, self.kind)
+                if name in self.ranges and self.kind and node.name not in self.placement.operators:
+                    self.parts.quantize(name, self._step(name), self.kind)
 
     def _plain(self, node: onnx.NodeProto) -> None:
         for place, name in enumerate(node.input):
@@ -86,8 +87,31 @@ class CoreWriter:
                 if factor != 1.0:
                     node.input[place] = self._scaled(node, place, name, factor)
         if node.domain == DOMAIN:
-            _make_plugin(node)
+            self._plugin(node)
         self.parts.nodes.append(node)
+        if node.name in self.placement.operators and self.kind:
+            # For whoever takes no codes; left out at the end where there is nobody.
+            value = node.output[0].removesuffix(":codes")
+            inputs = [f"{value}:codes", f"{value}:codes:scale", f"{value}:codes:zero"]
+            self.parts.add("DequantizeLinear", f"{value}:dequantize", inputs, value)
+
+    def _step(self, value: str) -> np.float16:
+        assert self.kind is not None
+        return activation_step(self.ranges[value], self.kind)
+
+    def _plugin(self, node: onnx.NodeProto) -> None:
+        """Say by name which plugin is meant: parsers differ in what they would guess."""
+        scales = [0.0] * len(SCALES)
+        if node.name in self.placement.operators and self.kind:
+            values = [*node.input[:2], node.output[0]]
+            scales = [float(self._step(value)) for value in values]
+            # The logits' convolution gives codes; so does the operator, and nothing else.
+            node.input[0], node.input[1] = (f"{value}:codes" for value in values[:2])
+            node.output[0] = f"{values[2]}:codes"
+            self.parts.scale(node.output[0], self._step(values[2]), self.kind)
+        told = {"plugin_namespace": DOMAIN, "plugin_version": PLUGIN_VERSION}
+        for name, value in {**told, **dict(zip(SCALES, scales, strict=True))}.items():
+            node.attribute.append(helper.make_attribute(name, value))
 
     def _scaled(self, node: onnx.NodeProto, place: int, name: str, factor: float) -> str:
         scaled = f"{node.name}:part{place}"
@@ -161,14 +185,6 @@ class CoreWriter:
         if coded and f"{value}:codes:scale" not in self.parts.initializers:
             self.parts.quantize(value, CENTRED_STEP, coded)
         return value
-
-
-def _make_plugin(node: onnx.NodeProto) -> None:
-    """Say by name which plugin is meant: parsers differ in what they would guess."""
-    node.attribute.append(helper.make_attribute("plugin_namespace", DOMAIN))
-    node.attribute.append(helper.make_attribute("plugin_version", PLUGIN_VERSION))
-    for name in _SCALES:
-        node.attribute.append(helper.make_attribute(name, 0.0))
 
 
 def picture_views(model: onnx.ModelProto) -> tuple[bool, bool]:

@@ -7,6 +7,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from acf_edge.export.model import INPUT
+from acf_edge.export.trt.core import SCALES
 from acf_edge.ops import functions
 
 _ONE = "judged/one"
@@ -15,7 +16,7 @@ _ONE = "judged/one"
 def for_onnxruntime(model: onnx.ModelProto) -> onnx.ModelProto:
     """A model that ONNX Runtime computes as it is written.
 
-    * Plugins become functions again.
+    * Plugins become functions again; those that take codes, between conversions.
     * ONNX Runtime (1.32) rewrites the biases of quantized convolutions as integers, in the
       arithmetic of the scales, which is FP16 here and too coarse for it: 8 dB of the shipped
       network's agreement were lost. A bias that is multiplied by a one, which is not known to
@@ -60,24 +61,44 @@ def _one(model: onnx.ModelProto, element: int) -> list[onnx.NodeProto]:
 def _put_back(model: onnx.ModelProto) -> None:
     bodies = (functions.junction_vote_function(), functions.attention_function())
     known = {body.name: set(body.attribute) for body in bodies}
-    used = set()
-    for node in model.graph.node:
-        if node.domain == functions.DOMAIN:
-            used.add(node.op_type)
-            wanted = known[node.op_type]
-            kept = [_copy_attribute(a) for a in node.attribute if a.name in wanted]
-            del node.attribute[:]
-            node.attribute.extend(kept)
+    nodes, used = list[onnx.NodeProto](), set[str]()
+    for node in map(_copy, model.graph.node):
+        if node.domain != functions.DOMAIN:
+            nodes.append(node)
+            continue
+        used.add(node.op_type)
+        told = {a.name: a for a in node.attribute}
+        del node.attribute[:]
+        node.attribute.extend(told[name] for name in told if name in known[node.op_type])
+        nodes.extend(_between(node, [told[name].f for name in SCALES if name in told], model))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
     model.functions.extend(body for body in bodies if body.name in used)
+
+
+def _between(
+    node: onnx.NodeProto, scales: list[float], model: onnx.ModelProto
+) -> list[onnx.NodeProto]:
+    """An operator on codes: floating point inside."""
+    if not any(scales):
+        return [node]
+    names = []
+    for word, value in zip(SCALES, scales, strict=True):
+        names.append([f"{node.name}:{word}", f"{node.name}:{word}:zero"])
+        for name, array in zip(names[-1], (np.float16(value), np.int8(0)), strict=True):
+            model.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
+    before = []
+    for place in (0, 1):
+        codes, read = node.input[place], f"{node.name}:float{place}"
+        before.append(helper.make_node("DequantizeLinear", [codes, *names[place]], [read], read))
+        node.input[place] = read
+    given, result = node.output[0], f"{node.name}:result"
+    node.output[0] = result
+    after = helper.make_node("QuantizeLinear", [result, *names[2]], [given], f"{result}:quantize")
+    return [*before, node, after]
 
 
 def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
-    return copy
-
-
-def _copy_attribute(attribute: onnx.AttributeProto) -> onnx.AttributeProto:
-    copy = onnx.AttributeProto()
-    copy.CopyFrom(attribute)
     return copy

@@ -57,7 +57,7 @@ class TypedParts:
 
     def quantize(self, value: str, step: np.float16, kind: Kind) -> None:
         """Append ``<value>:codes``."""
-        inputs = [value, *self._scale(f"{value}:codes", np.asarray(step), kind)]
+        inputs = [value, *self.scale(f"{value}:codes", step, kind)]
         self.add("QuantizeLinear", f"{value}:quantize", inputs, f"{value}:codes")
 
     def dequantize(self, value: str, taker: str, kind: Kind) -> str:
@@ -70,7 +70,7 @@ class TypedParts:
         self, name: str, codes: np.ndarray[Any, Any], scales: Any, kind: Kind, axis: int
     ) -> str:
         """A constant of 8-bit codes (given as bytes), read as floating point."""
-        inputs = [f"{name}:codes", *self._scale(name, np.asarray(scales), kind)]
+        inputs = [f"{name}:codes", *self.scale(name, scales, kind)]
         self.initializers[inputs[0]] = helper.make_tensor(
             inputs[0], kind.onnx_type, codes.shape, codes.tobytes(), raw=True
         )
@@ -78,7 +78,9 @@ class TypedParts:
         places = {"axis": axis} if np.ndim(scales) else {}
         return self.add("DequantizeLinear", f"{name}:dequantize", inputs, output, **places)
 
-    def _scale(self, name: str, scales: np.ndarray[Any, Any], kind: Kind) -> list[str]:
+    def scale(self, name: str, scales: Any, kind: Kind) -> list[str]:
+        """Scale and zero of what is called ``name``; returns their names."""
+        scales = np.asarray(scales)
         self.floats(f"{name}:scale", scales)
         zeros = bytes(scales.size)
         self.initializers[f"{name}:zero"] = helper.make_tensor(

@@ -21,6 +21,7 @@ from acf_edge.errors import InputError
 from acf_edge.export.even import Evening, find_evenings, whole_range
 from acf_edge.export.model import FOLDED, NORMALISED
 from acf_edge.export.plan import is_core
+from acf_edge.ops.functions import DOMAIN
 
 UNIT = Range(0.0, 1.0)
 
@@ -33,17 +34,24 @@ class Placement:
         convolutions: names of the nodes that take codes.
         skips: name of a residual sum -> the value that it takes from codes.
         values: activations that become codes, in graph order; the picture is not among them.
+        operators: names of plugin nodes that take and give codes.
     """
 
     convolutions: frozenset[str]
     skips: Mapping[str, str]
     values: tuple[str, ...]
+    operators: frozenset[str] = frozenset()
 
 
 NOWHERE = Placement(frozenset(), {}, ())
 
 
-def place(model: onnx.ModelProto, picture: bool = True, keep: Collection[str] = ()) -> Placement:
+def place(
+    model: onnx.ModelProto,
+    picture: bool = True,
+    keep: Collection[str] = (),
+    operators: bool = False,
+) -> Placement:
     """Decide for a plain network.
 
     Args:
@@ -51,6 +59,7 @@ def place(model: onnx.ModelProto, picture: bool = True, keep: Collection[str] = 
         picture: whether convolutions take codes that look at the picture itself (or at a sum
             or product of it with constants), or whose result is the enhanced picture.
         keep: names of convolutions that stay in floating point.
+        operators: plugin nodes take codes of features and logits and give codes, too.
 
     Raises:
         InputError: ``keep`` names what is no convolution.
@@ -75,8 +84,18 @@ def place(model: onnx.ModelProto, picture: bool = True, keep: Collection[str] = 
     ]
     skips = _skips(core, {node.output[0] for node in taken}, fixed)
     wanted = {node.input[0] for node in taken} | set(skips.values())
+    plugins = [node for node in core if operators and node.domain == DOMAIN]
+    wanted |= {name for node in plugins for name in (*node.input[:2], *node.output)}
     made = [name for node in core for name in node.output if name in wanted]
-    return Placement(frozenset(node.name for node in taken), skips, tuple(made))
+    names = frozenset(node.name for node in taken)
+    return Placement(names, skips, tuple(made), frozenset(node.name for node in plugins))
+
+
+def sigmoid_inputs(model: onnx.ModelProto) -> list[str]:
+    """Convolutions' results that become votes; the operators' logits, once they are inlined."""
+    convolved = {n.output[0] for n in model.graph.node if n.op_type == "Conv"}
+    votes = {n.input[0] for n in model.graph.node if n.op_type == "Sigmoid"}
+    return [name for n in model.graph.node for name in n.output if name in convolved & votes]
 
 
 def _pictures(core: list[onnx.NodeProto], fixed: set[str]) -> set[str]:
