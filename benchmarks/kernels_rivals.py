@@ -57,6 +57,7 @@ def make_rivals(
         return rivals
     import torch
 
+    torch.cuda.set_device(board.device.ordinal)
     side = torch.cuda.ExternalStream(board.stream.handle)
     sets = [_tensors(subject, one) for one in loaded]
     for name in names:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-from benchmarks import border_reference as reference
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -21,6 +20,7 @@ from acf_edge.cuda.border import Coding, Nv12Layout, PlanesLayout, RgbLayout
 from acf_edge.cuda.plan import Pointer
 from acf_edge.resources import data_folder
 from acf_edge.stream.colour import Colour, YuvWriter, blank_left_sited, decode_rgb
+from benchmarks import border_reference as reference
 
 Array = npt.NDArray[Any]
 
