@@ -13,8 +13,8 @@ _TEXT = """# {title} for DeepStream
 | `{input}` | float32 | `[1, 3, {height}, {width}]` | RGB planes, 0 to 255 |
 | `{output}` | float32 | `[1, 3, {large_height}, {large_width}]` | RGB planes, 0 to 255 |
 
-`nvinfer` makes the first; the second holds whole numbers. Nothing of this was run under DeepStream; it
-is written from its manual and its source.
+`nvinfer` makes the first; the second holds whole numbers. Nothing of this was run under
+DeepStream; it is written from its manual and its source.
 
 1. On the GPU that will run it: `./build_engine.sh` (`trtexec --stronglyTyped`: the types in the
    ONNX are those of the engine). `nvinfer` takes the engine from `model-engine-file`.
