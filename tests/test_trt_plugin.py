@@ -179,6 +179,15 @@ def test_shapes_that_do_not_fit_are_named(place: int, dims: tuple[int, ...], pro
         problem_of("JunctionVote", FLOAT, found)
 
 
+def test_open_sides_of_the_output_follow_from_the_inputs() -> None:
+    found = tensors()
+    found[-1].dims = (2, 4, -1, -1)
+    assert problem_of("JunctionVote", FLOAT, found).height == 5
+    found[-1].dims = (2, 4, -1, 8)
+    with pytest.raises(ValueError, match="output is"):
+        problem_of("JunctionVote", FLOAT, found)
+
+
 def attention(maps: int) -> list[Any]:
     shapes = ((1, 8, 5, 7), (1, maps, 5, 7), (2, 8), (2,), (8, 2), (8,), (1, 8, 5, 7))
     made = [tensor("FLOAT", "LINEAR", dims) for dims in shapes]

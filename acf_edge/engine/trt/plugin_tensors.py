@@ -204,7 +204,9 @@ def problem_of(operator: Operator, settings: Settings, tensors: Sequence[Describ
 
 def _shape(name: str, tensor: Described) -> tuple[int, ...]:
     shape = tuple(int(size) for size in tensor.dims)
-    if any(size < 1 for size in shape):
+    # The output's sides follow from the inputs'; TensorRT need not know them (-1) yet.
+    least = -1 if name == OUTPUT else 1
+    if any(size < least or size == 0 for size in shape):
         raise ValueError(f"{name} {shape}: a side is empty or not known")
     return shape
 
@@ -246,6 +248,9 @@ def _sizes(
         }
     expected[OUTPUT] = (n, channels, height, width)
     for name, shape in expected.items():
-        if shapes[name] != shape:
+        known = len(shapes[name]) == len(shape) and all(
+            found in (size, -1) for found, size in zip(shapes[name], shape, strict=True)
+        )
+        if not known:
             raise ValueError(f"{name} is {shapes[name]}, not {shape}")
     return n, channels, height, width, branches, squeeze, maps
