@@ -51,6 +51,13 @@ def input_end(parts: TypedParts, model: onnx.ModelProto, views: Views) -> None:
             continue
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
+        if node.op_type == "Shape" and node.input[0] == INPUT:
+            copy.input[0] = floats
+        if node.op_type == "Neg":
+            # Sums of sizes are what all versions know; the negative of a 64-bit one is not.
+            zero = parts.integers(f"{node.name}:zero", [0])
+            copy.op_type = "Sub"
+            copy.input[:] = [zero, node.input[0]]
         if node.op_type == "Pad":
             copy.input[0] = padded
             padded = node.output[0]
