@@ -24,7 +24,8 @@ PACK = 16  # bytes of one access
 _THREADS = 256
 _MEANS_DEPTH = 4  # packs of a thread when it sums a part of the smallest size
 VOTES_THREADS = 512
-VOTES_ROWS = 128  # votes of a block
+_VOTES_ROWS = 128  # votes of a block, at least
+_VOTES_BLOCKS = 64  # of an image, at most: each computes the means for itself
 _SLICE = 8  # channels that share the gates of one map in NCHW
 _SLICE_PACKS = 64  # packs side by side where channels come last
 _MANY_BLOCKS = 4096  # from here on, threads rather do more than be more
@@ -67,6 +68,11 @@ class Call:
         if self.dtype != "int8":
             return np.float32(1.0 / self.pixels), np.float32(1.0)
         return np.float32(features / self.pixels), np.float32(features / output)
+
+    @property
+    def rows(self) -> int:
+        """Votes that a block computes."""
+        return max(_VOTES_ROWS, ceil_div(self.channels, _VOTES_BLOCKS))
 
     def depth(self, whole: bool) -> int:
         """Packs of a stream that a thread weighs at once; ``Depth`` in ``acf/weigh.cuh``."""
@@ -237,7 +243,7 @@ def make_call(
         raise ValueError(f"{n} images of {channels} channels are more than {_MOST_PLANES}")
     # The plugin's fields are FP32: the same arithmetic from there on gives the same plan in C++.
     features, logits, output = (float(np.float32(scale)) for scale in scales)
-    if dtype == "int8" and not min(features, logits, output) > 0:
+    if dtype == "int8" and not all(0 < scale < np.inf for scale in (features, logits, output)):
         raise ValueError(f"INT8 needs three scales above 0, not {features}, {logits}, {output}")
     return Call(n, channels, pixels, dtype, layout, weights, (features, logits, output))
 

@@ -15,7 +15,6 @@ from acf_edge.cuda.operator_steps import (
     LAYOUTS,
     MAX_YZ,
     PACK,
-    VOTES_ROWS,
     VOTES_THREADS,
     Dtype,
     Layout,
@@ -108,7 +107,7 @@ def plan_junction_vote(
     check_sizes(n, channels, branches, height, width, channels * branches)
     call = make_call(n, channels * branches, height * width, dtype, layout, scales, weights)
     sums = sum_up(call, branches, multiple, aligned)
-    blocks = ceil_div(call.channels, VOTES_ROWS)
+    blocks = ceil_div(call.channels, call.rows)
     space = Workspace()
     partial = space.floats(n * call.channels * sums.chunks)
     means = space.floats(n * blocks * call.channels)
@@ -124,7 +123,7 @@ def plan_junction_vote(
             Pointer("bias"),
             means,
             votes,
-            *int32(n, call.channels, sums.chunks, VOTES_ROWS),
+            *int32(n, call.channels, sums.chunks, call.rows),
             *call.factors(),
         ),
     )
@@ -168,7 +167,7 @@ def plan_attention(
         raise ValueError(f"{maps} maps do not fit {channels} channels")
     call = make_call(n, channels, height * width, dtype, layout, scales, weights)
     sums = sum_up(call, 1, multiple, aligned)
-    blocks = ceil_div(channels, VOTES_ROWS)
+    blocks = ceil_div(channels, call.rows)
     space = Workspace()
     partial = space.floats(n * channels * sums.chunks)
     means = space.floats(n * blocks * channels)
@@ -188,7 +187,7 @@ def plan_attention(
             means,
             hidden,
             votes,
-            *int32(n, channels, squeeze, sums.chunks, VOTES_ROWS),
+            *int32(n, channels, squeeze, sums.chunks, call.rows),
             *call.factors(),
         ),
     )

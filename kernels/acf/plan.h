@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -68,8 +69,9 @@ struct Form {
 namespace detail {
 
 constexpr std::int64_t kPack = 16, kThreads = 256, kMeansDepth = 4, kVotesThreads = 512,
-                       kVotesRows = 128, kSlice = 8, kSlicePacks = 64, kManyBlocks = 4096,
-                       kMaxYz = 65535, kAlign = 256, kMost = 2147483647, kMostPlanes = 1 << 30;
+                       kVotesRows = 128, kVotesBlocks = 64, kSlice = 8, kSlicePacks = 64,
+                       kManyBlocks = 4096, kMaxYz = 65535, kAlign = 256, kMost = 2147483647,
+                       kMostPlanes = 1 << 30;
 
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -94,6 +96,8 @@ struct Call {
         if (form.dtype != Dtype::kInt8) return 1.0f;
         return static_cast<float>(static_cast<double>(form.scales[0]) / form.scales[2]);
     }
+    // Votes that a block computes.
+    std::int64_t rows() const { return std::max(kVotesRows, ceil_div(channels, kVotesBlocks)); }
     std::int64_t depth(bool whole) const {
         const std::int64_t packs = 16 / lanes();
         return whole || lanes() == 16 ? packs : packs / 2;
@@ -122,7 +126,8 @@ inline Call make_call(std::int64_t n, std::int64_t channels, std::int64_t pixels
     if (form.weights == Dtype::kInt8) throw std::invalid_argument("weights are FP16 or FP32");
     if (form.dtype == Dtype::kInt8)
         for (float scale : form.scales)
-            if (!(scale > 0.0f)) throw std::invalid_argument("INT8 needs three scales above 0");
+            if (!(scale > 0.0f && scale < std::numeric_limits<float>::infinity()))
+                throw std::invalid_argument("INT8 needs three scales above 0");
     return {n, channels, pixels, form};
 }
 
@@ -273,7 +278,7 @@ inline Launch attend(const Call& call, const Argument& votes) {
 inline Launch votes_launch(const Call& call, const char* step) {
     Launch launch;
     launch.kernel = std::string("acf_") + step + "_votes_" + call.weights();
-    launch.grid = dimensions(ceil_div(call.channels, kVotesRows), std::min(call.n, kMaxYz), 1);
+    launch.grid = dimensions(ceil_div(call.channels, call.rows()), std::min(call.n, kMaxYz), 1);
     launch.block = dimensions(kVotesThreads, 1, 1);
     return launch;
 }
@@ -303,7 +308,7 @@ inline Plan junction_vote(std::int64_t n, std::int64_t channels, std::int64_t br
                       Argument::int32(n),
                       Argument::int32(call.channels),
                       Argument::int32(chunks),
-                      Argument::int32(kVotesRows),
+                      Argument::int32(call.rows()),
                       Argument::float32(call.unit()),
                       Argument::float32(call.gain())};
     Launch last = weigh(call, channels, branches, call.channels, votes);
@@ -340,7 +345,7 @@ inline Plan attention(std::int64_t n, std::int64_t channels, std::int64_t squeez
                       Argument::int32(channels),
                       Argument::int32(squeeze),
                       Argument::int32(chunks),
-                      Argument::int32(kVotesRows),
+                      Argument::int32(call.rows()),
                       Argument::float32(call.unit()),
                       Argument::float32(call.gain())};
     const bool whole = form.aligned && call.pixels * call.size() % kPack == 0;
