@@ -1,4 +1,4 @@
-"""Nodes with data for the walks of the C++ plugin: tensors as TensorRT lays them out, and results."""
+"""Nodes with data for walks of the C++ plugin: tensors as TensorRT lays them out, and results."""
 
 from __future__ import annotations
 

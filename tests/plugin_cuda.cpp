@@ -4,7 +4,7 @@
 // (kernels/host). While standInCapture(1) holds, nothing may be loaded (as under a stream capture)
 // and launches are only recorded; at standInCapture(0) they are replayed, twice.
 //
-// ACF_STAND_IN_SM, _INTEGRATED, _DRIVER (13000), _NO_CONTEXT say which GPU. ACF_STAND_IN_KERNELS
+// ACF_STAND_IN_SM, _DRIVER (13000), _NO_CONTEXT, _REFUSES say which GPU. ACF_STAND_IN_KERNELS
 // names a file with one kernel a line: its name and the sizes of its parameters. ACF_STAND_IN_HOST
 // names the library of the kernels built for the host; without it, launches are only told.
 #include <cuda.h>
@@ -152,7 +152,6 @@ STAND_IN CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute,
     switch (attribute) {
         case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: *value = sm / 10; break;
         case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: *value = sm % 10; break;
-        case CU_DEVICE_ATTRIBUTE_INTEGRATED: *value = setting("ACF_STAND_IN_INTEGRATED", 0); break;
         default: return CUDA_ERROR_INVALID_VALUE;
     }
     return CUDA_SUCCESS;
@@ -163,6 +162,7 @@ STAND_IN CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute,
 STAND_IN CUresult cuModuleLoadData(CUmodule* module, void const* image) {
     if (capturing) return while_capturing("cuModuleLoadData");
     auto const* const bytes = static_cast<unsigned char const*>(image);
+    if (setting("ACF_STAND_IN_REFUSES", 0)) return CUDA_ERROR_NO_BINARY_FOR_GPU;
     if (std::memcmp(bytes, "\177ELF", 4) != 0) return CUDA_ERROR_INVALID_IMAGE;
     uint32_t flags;
     std::memcpy(&flags, bytes + 48, sizeof flags);

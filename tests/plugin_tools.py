@@ -6,6 +6,7 @@ ACF_TENSORRT_HEADERS names a folder with one folder of headers per TensorRT vers
 
 from __future__ import annotations
 
+import atexit
 import functools
 import importlib.util
 import json
@@ -14,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,10 +102,16 @@ class Built:
     kernels: Path
 
 
-def build(folder: Path, version: str) -> Built:
-    """CMake builds the plugin with the kernels of SM 87 by NVRTC; g++ what stands around it."""
-    include, cuda = headers()[version], cuda_headers()
-    compiler, cmake = program("g++"), program("cmake")
+@functools.cache
+def built_plugin() -> Built:
+    """CMake builds the plugin with the kernels of SM 87 by NVRTC; g++ what stands around it.
+
+    For the oldest TensorRT: what it has, all have. Once per process.
+    """
+    version, include = next(iter(headers().items()))
+    cuda, compiler, cmake = cuda_headers(), program("g++"), program("cmake")
+    folder = Path(tempfile.mkdtemp(prefix="acf-plugin-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     made = folder / "build"
     run(
         [
@@ -216,7 +224,7 @@ def walk(
         check=False,
         env=variables,
     )
-    lines = [(line.split(" ", 1) + [""])[:2] for line in done.stdout.splitlines()]
+    lines = [[*line.split(" ", 1), ""][:2] for line in done.stdout.splitlines()]
     return Walk([(first, rest) for first, rest in lines], done.stderr, done.returncode)
 
 

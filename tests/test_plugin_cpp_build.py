@@ -1,4 +1,4 @@
-"""The C++ plugin's build: every TensorRT and machine that is served, and where its parts come from."""
+"""The C++ plugin's build: every TensorRT and machine that is served; where its parts come from."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> str:
     run([git, "-C", folder, "config", "uploadpack.allowFilter", "true"])
     (folder / "include").mkdir()
     for tag in TAGS:
-        version = (tag[1:].split(".") + ["0"])[:3]
+        version = [*tag[1:].split("."), "0"][:3]
         # 10.12 and later write the numbers by way of other names.
         stem = "TRT_{}_ENTERPRISE" if version[0] == "11" else "NV_TENSORRT_{}"
         lines = [

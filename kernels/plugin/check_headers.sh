@@ -11,7 +11,7 @@ set -u
 
 plugin=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 folder=${1:-${ACF_TENSORRT_HEADERS:-}}
-flags='-std=c++17 -O1 -fPIC -fvisibility=hidden -Wall -Wextra -Wpedantic -Wconversion -Werror'
+flags='-std=c++17 -O0 -fPIC -fvisibility=hidden -Wall -Wextra -Wpedantic -Wconversion -Werror'
 sources='driver exports fields log plugin prepared tensors'
 exported='acfPluginDescription getCreators setLoggerFinder'
 # What JetPack 6 (Ubuntu 22.04) has: an object that asks for more does not load there.
@@ -66,22 +66,23 @@ not_newer() {
   [ -z "$1" ] || [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | tail -1)" = "$2" ]
 }
 
+# All sources as one unit: TensorRT's headers are read once.
+for source in $sources; do echo "#include \"$source.cpp\""; done > "$work/unit.cpp"
+
 # Compile and link both libraries: $1 compiler, $2 headers, $3 folder for results.
 build() {
   mkdir -p "$3"
-  for source in $sources register; do
+  for source in "$work/unit" "$work/embedded" "$plugin/register"; do
     "$1" $flags "-I$plugin" "-I$plugin/.." -isystem "$2" -isystem "$cuda" \
-      -c "$plugin/$source.cpp" -o "$3/$source.o" || return 1
+      -c "$source.cpp" -o "$3/${source##*/}.o" || return 1
   done
-  "$1" $flags "-I$plugin" -c "$work/embedded.cpp" -o "$3/embedded.o" || return 1
   "$1" -shared -fPIC "$plugin/link_stand_in.cpp" -Wl,-soname,libnvinfer.so.0 \
     -o "$3/libnvinfer.so" || return 1
-  objects=''
-  for source in $sources embedded; do objects="$objects $3/$source.o"; done
-  "$1" -shared $objects -ldl -Wl,--no-undefined "-Wl,--version-script=$plugin/exports.map" \
-    -o "$3/libacf_plugins.so" || return 1
-  "$1" -shared $objects "$3/register.o" -ldl "-L$3" -lnvinfer -Wl,--no-undefined \
-    "-Wl,--version-script=$plugin/exports.map" -o "$3/libacf_plugins_preload.so"
+  "$1" -shared "$3/unit.o" "$3/embedded.o" -ldl -Wl,--no-undefined \
+    "-Wl,--version-script=$plugin/exports.map" -o "$3/libacf_plugins.so" || return 1
+  "$1" -shared "$3/unit.o" "$3/embedded.o" "$3/register.o" -ldl "-L$3" -lnvinfer \
+    -Wl,--no-undefined "-Wl,--version-script=$plugin/exports.map" \
+    -o "$3/libacf_plugins_preload.so"
 }
 
 # What the library at $1 shows and needs is what it should: nothing of CUDA, nothing of TensorRT.
@@ -121,15 +122,15 @@ for entry in $(ls "$folder" | sort -V); do
       echo "TensorRT $entry  $name  compiled and linked"
     else
       echo "TensorRT $entry  $name  FAILED"
-      sed 's/^/    /' "$work/log"
+      sed 's/^/    /; 40q' "$work/log"
       failed=1
     fi
   done
   if g++ -std=c++17 -w -fsyntax-only "-fdump-lang-class=$work/classes" -isystem "$headers" \
     -isystem "$cuda" "$work/layouts.cpp" 2>/dev/null; then
     awk '/^Vtable for Acf/, /^$/' "$work/classes" > "$work/vtables-$entry"
-    awk '/^Class nvinfer1::(PluginTensorDesc|DynamicPluginTensorDesc|PluginField|PluginFieldCollection|Dims64|DimsExprs)$/ { print; getline; print }' \
-      "$work/classes" >> "$work/vtables-$entry"
+    awk '/^Class nvinfer1::(PluginTensorDesc|DynamicPluginTensorDesc|PluginField|PluginFieldCollection|Dims64|DimsExprs)$/ { name = $2; getline; print name, $0 }' \
+      "$work/classes" | sort >> "$work/vtables-$entry"
     layouts="$layouts $work/vtables-$entry"
   fi
 done

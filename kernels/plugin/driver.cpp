@@ -4,6 +4,8 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <tuple>
@@ -73,35 +75,30 @@ void demand(CUresult result, std::string const& what) {
     if (result != CUDA_SUCCESS) throw CudaFailure(what + " failed: " + error_text(result));
 }
 
-struct Gpu {
-    int sm{0};
-    bool integrated{false};
-};
-
-Gpu current_gpu() {
+int current_sm() {
     CUdevice device = 0;
     demand(driver().current_device(&device), "cuCtxGetDevice");
-    int major = 0, minor = 0, integrated = 0;
-    auto const ask = [&](int* value, CUdevice_attribute attribute) {
-        demand(driver().device_attribute(value, attribute, device), "cuDeviceGetAttribute");
-    };
-    ask(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
-    ask(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
-    ask(&integrated, CU_DEVICE_ATTRIBUTE_INTEGRATED);
-    return {10 * major + minor, integrated != 0};
+    int major = 0, minor = 0;
+    demand(driver().device_attribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device),
+           "cuDeviceGetAttribute");
+    demand(driver().device_attribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device),
+           "cuDeviceGetAttribute");
+    return 10 * major + minor;
 }
 
-// Code for x.y runs on x.z with z >= y, but not from one family to the other between boards
-// with a GPU of their own and integrated ones: these take code of exactly their own SM.
-cubins::Image const* image_for(Gpu const& gpu) {
+bool is_tegra(int sm) {
+    constexpr int kTegra[] = {53, 62, 72, 87, 88, 101, 110};
+    return std::find(std::begin(kTegra), std::end(kTegra), sm) != std::end(kTegra);
+}
+
+// Code for x.y runs on x.z with z >= y, but not from or to Tegra: there it has to be exact.
+cubins::Image const* image_for(int sm) {
     cubins::Image const* best = nullptr;
     for (int i = 0; i < cubins::kImageCount; ++i) {
         cubins::Image const& image = cubins::kImages[i];
-        bool const exact = image.sm == gpu.sm;
-        bool const near = !gpu.integrated && image.sm != 87 && image.sm != 110 &&
-                          image.sm / 10 == gpu.sm / 10 && image.sm <= gpu.sm;
-        if (exact || (near && (best == nullptr || image.sm > best->sm))) best = &image;
-        if (exact) break;
+        if (image.sm == sm) return &image;
+        bool const near = !is_tegra(sm) && !is_tegra(image.sm) && image.sm / 10 == sm / 10;
+        if (near && image.sm < sm && (best == nullptr || image.sm > best->sm)) best = &image;
     }
     return best;
 }
@@ -136,12 +133,12 @@ CUfunction loaded_function(CUmodule module, char const* name) {
 }  // namespace
 
 LoadedKernels::LoadedKernels() {
-    Gpu const gpu = current_gpu();
-    cubins::Image const* const image = image_for(gpu);
+    int const sm = current_sm();
+    cubins::Image const* const image = image_for(sm);
     if (image == nullptr)
-        throw CudaFailure("no kernels for SM " + std::to_string(gpu.sm) + "; this build has " +
+        throw CudaFailure("no kernels for SM " + std::to_string(sm) + "; this build has " +
                           embedded_sms() + ": build it again with -DACF_SMS=" +
-                          std::to_string(gpu.sm));
+                          std::to_string(sm));
     CUresult const result = driver().load(&module_, image->data);
     if (result != CUDA_SUCCESS)
         throw CudaFailure("the driver (" + driver_text() + ") refused the kernels for SM " +

@@ -81,7 +81,9 @@ void demand_shape(Operator op, Tensors const& tensors, int32_t index,
     for (int64_t size : expected) wanted.d[wanted.nbDims++] = size;
     Dims const& found = tensors[static_cast<size_t>(index)].dims;
     bool same = found.nbDims == wanted.nbDims;
-    for (int32_t i = 0; same && i < wanted.nbDims; ++i) same = found.d[i] == wanted.d[i];
+    // The output's sides follow from the inputs'; TensorRT need not know them (-1) yet.
+    for (int32_t i = 0; same && i < wanted.nbDims; ++i)
+        same = found.d[i] == wanted.d[i] || (index == input_count(op) && found.d[i] == -1);
     if (!same)
         throw std::invalid_argument(input_name(op, index) + " is " + text(found) + ", not " +
                                     text(wanted));
