@@ -15,6 +15,7 @@ from toy_bundles import nearest, write_toy
 
 import acf_edge.engine.load as load
 import acf_edge.profile.doctor as doctor
+import acf_edge.profile.doctor_gpu as doctor_gpu
 import acf_edge.profile.machine as machine
 from acf_edge.cli import doctor as verb
 from acf_edge.profile.chart import doctor_chart
@@ -35,6 +36,13 @@ class Declared(dict[str, list[str]]):
 
     def get_all(self, name: str) -> list[str] | None:
         return self.get(name)
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The probes find nothing: they are tried in test_doctor_gpu.py."""
+    nothing = doctor_gpu.Answer(None, "It is not installed.", "pip install it")
+    monkeypatch.setattr(doctor_gpu, "ask", lambda *names: dict.fromkeys(names, nothing))
 
 
 @pytest.fixture
@@ -63,6 +71,7 @@ def test_a_healthy_machine(shipped: Path, capsys: pytest.CaptureFixture[str]) ->
     assert data["machine"]["cores"] >= 1
     assert data["packages"]["onnxruntime"] == metadata.version("onnxruntime")
     assert {"torch", "onnx", "tensorrt", "tensorrt_rtx", "aiohttp", "ray"} <= set(data["packages"])
+    assert {"cuda", "nvrtc", "tensorrt", "tensorrt_rtx", "libraries"} <= set(data["gpu"])
     for one in data["features"]:
         assert {"name", "ok", "core", "detail", "remedy"} == set(one)
         assert one["ok"] == (one["remedy"] == "")

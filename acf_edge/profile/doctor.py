@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import platform
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any, Final
 
 import acf_edge
 from acf_edge.errors import AcfError
+from acf_edge.profile.doctor_gpu import GpuState, examine_gpu, gpu_rows
 from acf_edge.profile.machine import Machine, describe_machine
 
 DISTRIBUTION: Final = "acf-edge"
@@ -83,12 +85,14 @@ class Examination:
         machine: see :class:`Machine`.
         packages: name -> version, None where it is not installed.
         features: the core's first.
+        gpu: see :class:`GpuState`.
     """
 
     version: str
     machine: Machine
     packages: dict[str, str | None]
     features: tuple[Feature, ...]
+    gpu: GpuState
 
     @property
     def ok(self) -> bool:
@@ -103,17 +107,23 @@ class Examination:
             "machine": self.machine.to_json(),
             "packages": self.packages,
             "features": [asdict(feature) for feature in self.features],
+            "gpu": self.gpu.to_json(),
         }
 
 
 def examine() -> Examination:
     """Look at this machine. It never raises: what breaks is what it reports."""
-    features = [_core_packages(), _default_engine(), _video_encoder(), *_media()]
+    machine = describe_machine()
+    gpu = examine_gpu(board=machine.jetson is not None)
+    rows = gpu_rows(gpu, machine.power_mode)
+    features = [_core_packages(), _default_engine(), _video_encoder(), *_as_features(rows)]
+    features += _media()
     return Examination(
         version=acf_edge.__version__,
-        machine=describe_machine(),
+        machine=machine,
         packages={name: _version(names) for name, names in _PACKAGES.items()},
         features=(*features, *_extras()),
+        gpu=gpu,
     )
 
 
@@ -196,6 +206,10 @@ def _media() -> list[Feature]:
         rows = [*elements.describe(), *hardware.describe()]
     except Exception as error:
         rows = [("cameras and hardware codecs", _one_line(error), _REINSTALL)]
+    return _as_features(rows)
+
+
+def _as_features(rows: Iterable[tuple[str, str, str]]) -> list[Feature]:
     # Where nothing can be installed that would help, nothing is missing.
     return [Feature(what, not remedy, False, state, remedy) for what, state, remedy in rows]
 
