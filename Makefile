@@ -7,12 +7,14 @@
 # run reuses it. Another Python: make test PYTHON=python3.12
 
 PYTHON ?= python3
-# What continuous integration has besides: make test EXTRAS=...,cluster,spandrel,train
+# What continuous integration has besides: make test EXTRAS=...,cluster,spandrel,train,rtx
 EXTRAS ?= build,demo,test,dev,web
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# TensorRT's types, without the package that they name as their dependency: it holds gigabytes.
+STUBS := tensorrt-stubs>=10.13,<11
 SAY := @printf '== %s\n'
 
 .DEFAULT_GOAL := help
@@ -50,6 +52,8 @@ check: $(READY)
 	$(SAY) "ruff format --check"
 	@$(BIN)/ruff format --check .
 	$(SAY) "mypy --strict"
+	@$(PIP) install --no-deps '$(STUBS)'
+	@$(BIN)/python tests/mend_stubs.py
 	@$(BIN)/mypy
 
 clean:

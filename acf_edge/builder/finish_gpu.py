@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timezone
 
 import acf_edge
@@ -44,6 +43,7 @@ def compile_gpu_bundle(
         tell: called with progress.
     """
     begun = time.monotonic()
+    request = request_of(options)
     passport = Passport(
         network=subject.network,
         scale=subject.scale,
@@ -58,7 +58,7 @@ def compile_gpu_bundle(
         acf_edge_version=acf_edge.__version__,
         calibration_sha256=store.sha256 if store else None,
         input_profiles=tuple(profile.to_passport() for profile in options.gpu.profiles),
-        sm=",".join(options.gpu.sms) or options.board.sm,
+        sm=request.passport_sm,
         notes=subject.notes,
     )
     return finish_bundle(
@@ -66,7 +66,7 @@ def compile_gpu_bundle(
         files,
         passport,
         ledger,
-        request_of(options),
+        request,
         plugins=options.gpu.plugins,
         row=StageRow(
             "compiled",
@@ -87,7 +87,7 @@ def request_of(options: BuildOptions) -> Request:
     gpu, board = options.gpu, options.board
     workspace = None if gpu.workspace is None else gpu.workspace << 20
     return Request(
-        target=replace(board),
+        target=board,
         precision=options.resolved,
         profiles=gpu.profiles,
         level=gpu.level,

@@ -148,7 +148,9 @@ class BuildOptions:
     @property
     def backend(self) -> str:
         """What runs the bundle: ``"onnxruntime"``, ``"tensorrt"`` or ``"tensorrt_rtx"``."""
-        return ORT if self.target == CPU else self.gpu.runtime or self.board.backend
+        if self.target == CPU:
+            return ORT
+        return self.gpu.runtime or self.board.backend_for(self.precision)
 
     @property
     def resolved(self) -> str:

@@ -25,6 +25,7 @@ from acf_edge.engine.ledger import Ledger, StageRow
 from acf_edge.engine.passport import Passport
 from acf_edge.engine.trt.api import TrtApi, load_api
 from acf_edge.engine.trt.compile import Plan, Progress, Request, compile_plan
+from acf_edge.engine.trt.layers import summarize
 from acf_edge.engine.trt.plugin_fields import plugin_hash
 from acf_edge.engine.trt.store import PlanStore, Surroundings, compile_cached
 from acf_edge.engine.trt.targets import CLASSIC, Target
@@ -167,7 +168,7 @@ def _note(api: TrtApi, tried: list[tuple[float | None, bool, Plan]], form: bool,
         ]
         words.append(", ".join(figures))
     if plan.layers:
-        words.append(f"{len(plan.layers)} layers")
+        words.append(str(summarize(plan.layers)))
     return "; ".join(words)
 
 

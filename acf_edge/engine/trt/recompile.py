@@ -112,7 +112,7 @@ def recompile(
         backend=backend,
         runtime=backend,
         target=target.name,
-        sm=",".join(changes.sms) or target.sm,
+        sm=request.passport_sm,
         input_profiles=tuple(profile.to_passport() for profile in profiles),
     )
     return finish_bundle(

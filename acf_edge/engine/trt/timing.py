@@ -43,13 +43,15 @@ def time_plan(api: TrtApi, plan: bytes, scale: int, size: Size, runs: int = RUNS
         binding.bind(buffers[0].pointer, buffers[1].pointer)
         times = []
         for index in range(WARMUP + runs):
-            begun, ended = Event(), Event()
+            begun, ended = Event(timing=True), Event(timing=True, spin=True)
             begun.record(stream)
             binding.queue_plain(stream)
             ended.record(stream)
             ended.synchronize()
             if index >= WARMUP:
                 times.append(ended.elapsed_ms(begun))
+            begun.close()
+            ended.close()
         return statistics.median(times)
     finally:
         stream.synchronize()

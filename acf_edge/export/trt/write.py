@@ -24,7 +24,7 @@ from onnx import helper
 from acf_edge.compress.scales import Range, ScaleStore
 from acf_edge.errors import InputError
 from acf_edge.export.even import Evening
-from acf_edge.export.model import inline_operators
+from acf_edge.export.model import NORMALISED, inline_operators
 from acf_edge.export.trt.core import CoreWriter, picture_views
 from acf_edge.export.trt.dla import ChannelMeans, friendly, measure_means
 from acf_edge.export.trt.ends import Views, anchored, input_end, move_constants, output_end
@@ -59,6 +59,9 @@ def quantized_values(plain: onnx.ModelProto) -> list[str]:
     """
     model = _inlined(plain)
     wanted = {*place(model).values, *sigmoid_inputs(model)}
+    # Unlike parts of a concatenation are evened out, for which their own ranges are needed.
+    joined = [n for n in model.graph.node if n.op_type == "Concat" and n.output[0] in wanted]
+    wanted.update(name for node in joined for name in node.input if name != NORMALISED)
     return [name for node in model.graph.node for name in node.output if name in wanted]
 
 
