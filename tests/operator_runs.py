@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from host_kernels import Buffers, HostKernels, Traffic, build_kernels
+from host_kernels import Buffers, Traffic, build_kernels
 
 from acf_edge.cuda.operators import Dtype, Layout, Weights, plan_attention, plan_junction_vote
 from acf_edge.cuda.plan import Plan
 from acf_edge.ops.reference import channel_spatial_attention, junction_vote
 
 Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
 
 FILES = ("channel_means.cu", "junction_vote.cu", "channel_spatial_attention.cu")
 NUMPY: dict[str, type[np.generic]] = {"fp16": np.float16, "fp32": np.float32, "int8": np.int8}
@@ -100,7 +101,7 @@ class Inputs:
     features: Array
     logits: Array
     weights: dict[str, Array]
-    expected: npt.NDArray[np.float64]
+    expected: Float64
 
 
 def draw(case: Case) -> Inputs:
@@ -118,10 +119,8 @@ def draw(case: Case) -> Inputs:
     kind = NUMPY[case.weights or ("fp32" if case.dtype == "fp32" else "fp16")]
 
     def matrix(*sides: int) -> Array:
-        return (random.normal(size=sides) / np.sqrt(sides[-1])).astype(kind)
+        return np.asarray(random.normal(size=sides) / np.sqrt(sides[-1]), kind)
 
-    one, other = (scale or 1.0 for scale in case.scales[:2])
-    x, e = features.astype(np.float64) * one, logits.astype(np.float64) * other
     total, third = case.inputs, case.third
     if case.maps:
         weights = {
@@ -130,11 +129,18 @@ def draw(case: Case) -> Inputs:
             "excite_weight": matrix(total, third),
             "excite_bias": matrix(total),
         }
-        expected = channel_spatial_attention(x, e, *weights.values())
     else:
         weights = {"weight": matrix(total, total), "bias": matrix(total)}
-        expected = junction_vote(x, e, *weights.values(), branches=third)
-    return Inputs(features, logits, weights, expected)
+    return Inputs(features, logits, weights, refer(case, features, logits, weights))
+
+
+def refer(case: Case, features: Array, logits: Array, weights: dict[str, Array]) -> Float64:
+    """What the reference makes of it."""
+    one, other = (scale or 1.0 for scale in case.scales[:2])
+    x, e = features.astype(np.float64) * one, logits.astype(np.float64) * other
+    if case.maps:
+        return channel_spatial_attention(x, e, *weights.values())
+    return junction_vote(x, e, weights["weight"], weights["bias"], case.third)
 
 
 @dataclass(frozen=True)
@@ -145,9 +151,9 @@ class Result:
     traffic: Sequence[Traffic]
 
 
-def run(case: Case, inputs: Inputs, order: int = 0, kernels: HostKernels | None = None) -> Result:
-    """Run the case's plan over guarded buffers."""
-    kernels = kernels or build_kernels(FILES)
+def run(case: Case, inputs: Inputs, order: int = 0, plan: Plan | None = None) -> Result:
+    """Run the case's plan (or another) over guarded buffers."""
+    kernels = build_kernels(FILES)
     with Buffers(kernels, case.front, case.skew) as buffers:
         buffers.put("features", case.stored(inputs.features))
         logits = "spatial_logits" if case.maps else "element_logits"
@@ -157,11 +163,11 @@ def run(case: Case, inputs: Inputs, order: int = 0, kernels: HostKernels | None 
         shape = (case.n, case.channels, case.height, case.width)
         stored = case.stored(np.zeros(shape, NUMPY[case.dtype])).shape
         output = buffers.new("output", stored, NUMPY[case.dtype])
-        traffic = kernels.run(case.plan(), buffers, order)
+        traffic = kernels.run(plan or case.plan(), buffers, order)
     return Result(case.taken_out(output.array), traffic)
 
 
-def judge(case: Case, output: Array, expected: npt.NDArray[np.float64]) -> None:
+def judge(case: Case, output: Array, expected: Float64) -> None:
     """FP32: 1e-6 of the largest value. FP16: half a last place and 2e-6. INT8: half a step."""
     found = output.astype(np.float64)
     assert np.isfinite(found).all()
