@@ -41,7 +41,9 @@ def plain_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], onnx.M
 
     @cache
     def make(name: str) -> onnx.ModelProto:
-        path = saved(NETWORKS[name](), folder / f"{name}.pth")
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            path = saved(NETWORKS[name](), folder / f"{name}.pth")
         return export_foreign(load_foreign(path)).model
 
     return make
@@ -101,8 +103,9 @@ def _normalised(x: torch.Tensor) -> torch.Tensor:
 
 def test_normalizations_are_computed_in_32_bits() -> None:
     """Squares beyond 65504 are no numbers of FP16."""
-    torch.manual_seed(0)
-    plain = exported(Around(Does(_normalised)))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        plain = exported(Around(Does(_normalised)))
     model = write_tensorrt(plain, precision="fp16")
     onnx.checker.check_model(model, full_check=True)
     types = {
