@@ -24,6 +24,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from acf_edge.errors import AcfError
+
 HERE = Path(__file__).resolve().parent
 PLUGIN = HERE.parent / "kernels" / "plugin"
 STRICT = ("-std=c++17", "-O0", "-Wall", "-Wextra", "-Werror")
@@ -57,6 +59,16 @@ def cuda_headers() -> Path:
     pytest.skip(
         "there are no CUDA headers: a toolkit's, or nvidia-cuda-runtime and nvidia-cuda-crt"
     )
+
+
+def need_nvrtc() -> None:
+    """Skips the test where the kernels cannot be compiled."""
+    from acf_edge.cuda.nvrtc import version
+
+    try:
+        version()
+    except AcfError as error:
+        pytest.skip(f"compiles the kernels: {error}")
 
 
 def program(name: str) -> str:
@@ -109,6 +121,7 @@ def built_plugin() -> Built:
     For the oldest TensorRT: what it has, all have. Once per process.
     """
     version, include = next(iter(headers().items()))
+    need_nvrtc()
     cuda, compiler, cmake = cuda_headers(), program("g++"), program("cmake")
     folder = Path(tempfile.mkdtemp(prefix="acf-plugin-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -10,7 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from plugin_tools import PLUGIN, cuda_headers, embedded_image, headers, program, run
+from plugin_tools import PLUGIN, cuda_headers, embedded_image, headers, need_nvrtc, program, run
 
 
 def check_headers(folder: Path | str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -215,6 +215,7 @@ def test_nvcc_embeds_the_same_kernels_as_nvrtc(tmp_path: Path) -> None:
     from acf_edge.cuda.cubin import read_kernels
 
     program("nvcc")
+    need_nvrtc()
     made = tmp_path / "embedded.cpp"
     run(["sh", PLUGIN / "embed_nvcc.sh", made, "87"])
 
