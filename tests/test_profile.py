@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 from toy_bundles import network, write_toy
+from trt_rig import rig, write_trt_bundle
 
 from acf_edge.cli import profile as verb
 from acf_edge.engine import Bundle
 from acf_edge.engine.graph import Graph, Node
 from acf_edge.errors import InputError
 from acf_edge.profile import LatencyProfile, parse_size, profile_bundle
+from acf_edge.profile.latency import OVERHEAD_NAME
 from acf_edge.profile.owners import Owners, module_of
 from acf_edge.profile.picture import latency_html
 from acf_edge.profile.trace import kernels_per_run
@@ -147,10 +149,26 @@ def test_numbers_of_runs_that_make_no_sense(bundle: Bundle, runs: int) -> None:
         profile_bundle(bundle, 16, 12, runs=runs)
 
 
-def test_a_backend_without_a_profiler(tmp_path: Path) -> None:
-    other = write_toy(tmp_path / "toy.bundle", backend="tensorrt")
-    with pytest.raises(InputError, match="tensorrt"):
-        profile_bundle(other, 16, 12)
+def test_layers_on_a_gpu(tmp_path: Path) -> None:
+    bundle = write_trt_bundle(tmp_path / "gpu.bundle", models={"model.onnx": network()})
+    with rig() as found:
+        profile = profile_bundle(bundle, 16, 8, runs=6, warmup=1)
+        assert profile_bundle(bundle, 32, 16, runs=2, warmup=0).runs == 2
+    times = dict(found.world.layer_times)
+    layers = {layer.name: layer.ms for layer in profile.layers}
+    for name, ms in times.items():
+        assert layers[name] == pytest.approx(ms, abs=2e-3)
+    # The layers and what a frame costs beside them make the frame.
+    assert sum(layers.values()) == pytest.approx(profile.total_ms)
+    assert profile.layers[-1].name == OVERHEAD_NAME
+    assert "tensorrt 10.3.0" in profile.runtime and profile.runs == 6
+    json.loads(profile.dumps())
+
+
+def test_an_engine_for_another_gpu_is_not_profiled(tmp_path: Path) -> None:
+    bundle = write_trt_bundle(tmp_path / "gpu.bundle", models={"model.onnx": network()})
+    with rig(sm="89"), pytest.raises(InputError, match="SM 87"):
+        profile_bundle(bundle, 16, 8)
 
 
 def event(name: str, start: int, duration: int, **arguments: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,9 +113,10 @@ def write_trt_bundle(
     folder: Path,
     profiles: tuple[InputProfile, ...] = (SMALL,),
     plan: bytes | None = None,
+    models: Mapping[str, bytes] | None = None,
     **changes: Any,
 ) -> Bundle:
-    """A bundle for TensorRT around such an engine."""
+    """A bundle for TensorRT around such an engine, with more files if there shall be any."""
     fields: dict[str, Any] = {
         "scale": SCALE,
         "precision": "fp16",
@@ -129,7 +130,9 @@ def write_trt_bundle(
         **changes,
     }
     data = plan_bytes(profiles) if plan is None else plan
-    return write_bundle(folder, {"engine.plan": data}, toy_passport(**fields), toy_ledger())
+    return write_bundle(
+        folder, {"engine.plan": data, **(models or {})}, toy_passport(**fields), toy_ledger()
+    )
 
 
 @contextlib.contextmanager

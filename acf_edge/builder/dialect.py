@@ -18,6 +18,7 @@ from acf_edge.engine.bundle import MODEL_FILE, NETWORK_FILE, PLUGIN_FILE, SCALES
 from acf_edge.export import qdq_ort
 from acf_edge.export.lower import lower_for_cpu
 from acf_edge.export.trt import write as trt
+from acf_edge.export.trt.judged import for_onnxruntime
 
 Files = Mapping[str, bytes]
 Pictures = Callable[[], Sequence[npt.NDArray[np.uint8]]]
@@ -105,10 +106,11 @@ class GpuDialect:
         return trt.quantized_values(subject.plain)
 
     def judged(self, subject: Subject, store: ScaleStore | None) -> onnx.ModelProto:
-        return self._write(subject, store, plugins=False)
+        return for_onnxruntime(self._write(subject, store, plugins=False))
 
     def files(self, subject: Subject, store: ScaleStore | None) -> Files:
-        files = {MODEL_FILE: self.judged(subject, store).SerializeToString()}
+        model = self._write(subject, store, plugins=False)
+        files = {MODEL_FILE: model.SerializeToString()}
         if self.plugins and any(node.domain for node in subject.plain.graph.node):
             model = self._write(subject, store, plugins=True)
             files[PLUGIN_FILE] = model.SerializeToString()
