@@ -98,7 +98,8 @@ class HostKernels:
         """Run one kernel over buffers.
 
         Args:
-            order: in which threads and blocks run: 0 up, 1 down, others are seeds.
+            order: in which threads and blocks run: 0 up, 1 down, others are seeds; but for 0,
+                one warp of each block lags behind as far as barriers allow.
             only: the one block that runs, of a grid too large for a host.
 
         Raises:

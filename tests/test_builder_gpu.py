@@ -250,6 +250,15 @@ def test_rebuilding_does_not_help_without_a_gpu(portable: Bundle) -> None:
     assert caught.value.remedy
 
 
+def test_plugins_on_codes(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
+    bundle = build(checkpoint, photos, tmp_path / "codes", gpu={"int8_plugins": True})
+    model = onnx.load_from_string(bundle.read("model.plugin.onnx"))
+    for node in model.graph.node:
+        if node.domain:
+            scales = {one.name: one.f for one in node.attribute if one.name.endswith("_scale")}
+            assert len(scales) == 3 and all(scale > 0 for scale in scales.values())
+
+
 def test_a_dla_takes_one_size(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
     options = BuildOptions(
         checkpoint,
@@ -326,6 +335,8 @@ def test_an_engine_for_other_cards_is_refused_by_name(
         (["--target", "orin-nano", "--size", "0x0"], "0x0"),
         (["--target", "orin-nano", "--runtime", "tensorrt-rtx"], "not run by"),
         (["--target", "orin-nano", "--level", "9"], "level of 9"),
+        (["--target", "orin-nano", "--precision", "fp16", "--int8-plugins"], "with fp16"),
+        (["--target", "orin-nano", "--no-plugins", "--int8-plugins"], "without plugins"),
         (["--target", "orin-nano", "--workspace", "0"], "workspace of 0"),
         (["--target", "rtx40", "--dla"], "accelerator"),
         (["--target", "auto"], ""),

@@ -76,15 +76,16 @@ def narrowed(launch: Launch) -> Launch:
 
 
 @pytest.mark.parametrize(("dtype", "layout"), FORMS)
-@pytest.mark.parametrize("maps", [0, 1, 50])
+@pytest.mark.parametrize("maps", [0, 1, 20])
 def test_more_planes_and_images_than_a_grid_has(dtype: str, layout: str, maps: int) -> None:
     many = Case(70000, 11, 2, 1, 1, dtype, layout, maps and 1)  # type: ignore[arg-type]
     assert all(65535 in launch.grid for launch in many.plan().launches)
-    case = Case(3, 50, 2, 3, 16, dtype, layout, maps)  # type: ignore[arg-type]
+    case = Case(3, 20, 2, 32, 56, dtype, layout, maps)  # type: ignore[arg-type]
     plan = case.plan()
     plan = replace(plan, launches=tuple(narrowed(launch) for launch in plan.launches))
     inputs = draw(case)
-    judge(case, run(case, inputs, plan=plan).output, inputs.expected)
+    for order in (1, 2, 3):
+        judge(case, run(case, inputs, order, plan).output, inputs.expected)
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "fp32"])

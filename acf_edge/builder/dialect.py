@@ -85,12 +85,14 @@ class GpuDialect:
     Attributes:
         precision: one of :data:`acf_edge.export.trt.write.PRECISIONS`.
         plugins: write the form with plugin nodes, too.
+        int8_plugins: plugin nodes read and write INT8 codes.
         dla: for the deep-learning accelerator.
         pictures: gives degraded ones, from which a DLA's constants are taken.
     """
 
     precision: str
     plugins: bool
+    int8_plugins: bool
     dla: bool
     pictures: Pictures
 
@@ -123,6 +125,7 @@ class GpuDialect:
             precision=self.precision,
             store=store,
             plugins=plugins,
+            int8_plugins=plugins and self.int8_plugins,
             dla=self.dla,
             means=means,
         )
@@ -134,7 +137,8 @@ def choose_dialect(options: BuildOptions, pictures: Pictures) -> Dialect:
         return CpuDialect(options.resolved)
     plugins = options.backend == "tensorrt" and options.gpu.plugins != "off"
     dla = options.gpu.dla
-    return GpuDialect(options.resolved, plugins and not dla, dla, pictures)
+    int8_plugins = options.gpu.int8_plugins
+    return GpuDialect(options.resolved, plugins and not dla, int8_plugins, dla, pictures)
 
 
 def _common(subject: Subject, store: ScaleStore | None) -> dict[str, bytes]:

@@ -33,6 +33,7 @@ class GpuOptions:
         sizes: of pictures, as :func:`acf_edge.engine.trt.profiles.parse_profile` reads them.
         plugins: ``"on"`` = the operators as plugins; ``"off"`` = inlined; ``"auto"`` = the
             faster of the two where both can be timed, else inlined.
+        int8_plugins: plugins read and write INT8 codes instead of FP16.
         level: of optimization, 0 to 5.
         workspace: MiB that a layer may use; None = what fits the target.
         dla: the deep-learning accelerator runs what it can.
@@ -44,6 +45,7 @@ class GpuOptions:
     runtime: str | None = None
     sizes: tuple[str, ...] = (DEFAULT_SIZE,)
     plugins: str = AUTO
+    int8_plugins: bool = False
     level: int = 3
     workspace: int | None = None
     dla: bool = False
@@ -109,6 +111,7 @@ class BuildOptions:
             self._check_cpu()
         else:
             self.board.check(self.precision, self.gpu.dla, self.backend)
+            self._check_plugins()
         if self.method not in METHODS:
             raise InputError(
                 f"Unknown calibration method '{self.method}'.", f"There are: {', '.join(METHODS)}."
@@ -134,6 +137,14 @@ class BuildOptions:
             raise InputError(
                 "Sizes, plugins, accelerators and the like are for GPUs, and the target is 'cpu'.",
                 "Name a --target, or leave them out.",
+            )
+
+    def _check_plugins(self) -> None:
+        if self.gpu.int8_plugins and (self.resolved != "int8" or self.gpu.plugins == "off"):
+            raise InputError(
+                f"Plugins on INT8 codes were asked for with {self.resolved}"
+                + (" and without plugins." if self.gpu.plugins == "off" else "."),
+                "They go with --precision int8 and with plugins.",
             )
 
     @cached_property

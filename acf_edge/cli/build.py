@@ -84,6 +84,9 @@ def _add_gpu_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="as TensorRT's own layers (default: the faster of the two, where both can be timed)",
     )
+    gpu.add_argument(
+        "--int8-plugins", action="store_true", help="plugins on INT8 codes instead of FP16"
+    )
     gpu.add_argument("--level", type=int, metavar="0..5", help="of optimization (default: 3)")
     gpu.add_argument("--workspace", type=int, metavar="MIB", help="that one layer may use")
     gpu.add_argument("--dla", action="store_true", help="use the deep-learning accelerator")
@@ -136,6 +139,7 @@ def _gpu_options(args: argparse.Namespace) -> GpuOptions:
         runtime=args.runtime.replace("-", "_") if args.runtime else None,
         sizes=tuple(args.size) if args.size else plain.sizes,
         plugins="on" if args.plugins else "off" if args.no_plugins else plain.plugins,
+        int8_plugins=args.int8_plugins,
         level=plain.level if args.level is None else args.level,
         workspace=args.workspace,
         dla=args.dla,
@@ -201,7 +205,7 @@ def _command(args: argparse.Namespace) -> tuple[str, ...]:
     for name in ("runtime", "level", "workspace"):
         value = getattr(args, name)
         words += [] if value is None else [f"--{name}", str(value)]
-    for name in ("plugins", "no_plugins", "dla", "compatible"):
+    for name in ("plugins", "no_plugins", "int8_plugins", "dla", "compatible"):
         words += ["--" + name.replace("_", "-")] if getattr(args, name) else []
     for sm in args.sm or ():
         words += ["--sm", sm]

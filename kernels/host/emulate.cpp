@@ -182,12 +182,16 @@ void run_block(int threads, int order, std::mt19937& random) {
         fiber.index =
             dim3{t % blockDim.x, t / blockDim.x % blockDim.y, t / (blockDim.x * blockDim.y)};
     }
+    // One warp runs when nobody else can: whoever has to wait for it had better do so.
+    const int warps = (threads + kWarp - 1) / kWarp;
+    const int slow = order == 0 ? -1 : order == 1 ? 0 : static_cast<int>(random() % warps);
+    bool others = true;
     for (;;) {
         bool ran = false;
         int waiting = 0, done = 0;
         for (int i : order_of(threads, order, random)) {
             Fiber& fiber = run.fibers[i];
-            if (fiber.state == State::kReady) {
+            if (fiber.state == State::kReady && (i / kWarp != slow || !others)) {
                 run.current = i;
                 threadIdx = fiber.index;
                 swapcontext(&run.home, &fiber.context);
@@ -197,10 +201,18 @@ void run_block(int threads, int order, std::mt19937& random) {
             done += fiber.state == State::kDone;
         }
         if (done == threads) break;
-        if (release_warps(threads) || ran) continue;
+        if (release_warps(threads) || ran) {
+            others = true;
+            continue;
+        }
+        if (others && slow >= 0) {
+            others = false;
+            continue;
+        }
         if (waiting + done < threads) fail("a shuffle that some lanes of its mask do not reach");
         if (done > 0) fail("a barrier that some threads do not reach");
         for (int i = 0; i < threads; ++i) run.fibers[i].state = State::kReady;
+        others = true;
     }
     count_traffic();
 }
@@ -249,7 +261,8 @@ unsigned int ballot(unsigned int mask, bool vote) {
 
 using acf::host::run;
 
-// order: 0 threads and blocks ascend, 1 descend, others are seeds of an order. only: run this block
+// order: 0 threads and blocks ascend, 1 descend, others are seeds of an order; but for 0, one warp
+// of each block lags behind as far as barriers allow. only: run this block
 // alone (x, y, z), or null. sizes: bytes of each argument. text: where a message goes. Returns 0,
 // or 1 with the message.
 extern "C" int acf_host_launch_block(const char* name, const unsigned int* grid,
