@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import configparser
+import importlib.util
 import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +98,39 @@ def test_the_model_gives_the_same_pictures(precision: str, plugins: bool, tmp_pa
     assert given.dtype == np.float32
     assert np.array_equal(given, np.round(given)) and given.min() >= 0 and given.max() <= 255
     assert np.array_equal(given.transpose(0, 2, 3, 1).astype(np.uint8), wanted)
+
+
+COMPILE = """
+import sys
+from acf_edge.engine.trt.api import create_builder, create_network, create_parser, load_api, set_sms
+
+api = load_api("tensorrt_rtx")
+builder = create_builder(api)
+network = create_network(api, builder)
+parser = create_parser(api, network)
+assert parser.parse(open(sys.argv[1], "rb").read()), parser.get_error(0).desc()
+for end in (network.get_input(0), network.get_output(0)):
+    print(end.name, end.dtype.name, tuple(end.shape))
+config = builder.create_builder_config()
+set_sms(api, config, ["86"])
+print(len(bytes(builder.build_serialized_network(network, config))) > 10000)
+"""
+RTX = all(importlib.util.find_spec(name) for name in ("tensorrt_rtx_libs", "tensorrt_rtx_bindings"))
+
+
+@pytest.mark.skipif(not RTX, reason="the extra 'rtx' is not installed")
+def test_a_builder_of_nvidia_takes_the_model(tmp_path: Path) -> None:
+    source = write_gpu_bundle(tmp_path / "b", precision="fp16", plan=None).path
+    made = export_deepstream(source, tmp_path / "ds", "48x32")
+    path = made.folder / properties(made.folder)["onnx-file"]
+    # In a process of its own: it must not meet a plugin of another test.
+    done = subprocess.run([sys.executable, "-c", COMPILE, path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-3:] == [
+        "image FLOAT (1, 3, 32, 48)",
+        "enhanced FLOAT (1, 3, 64, 96)",
+        "True",
+    ]
 
 
 def test_the_configuration(tmp_path: Path) -> None:

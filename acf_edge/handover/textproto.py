@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 _STEP = 2
 
@@ -16,7 +16,7 @@ class Word:
     name: str
 
 
-Scalar: TypeAlias = Union[str, bool, int, Word]  # noqa: UP007 - evaluated by Python 3.10, too
+Scalar: TypeAlias = str | bool | int | Word
 Message: TypeAlias = Mapping[str, "Scalar | Message | Sequence[int] | Sequence[str] | Messages"]
 Messages: TypeAlias = "Sequence[Message]"
 
