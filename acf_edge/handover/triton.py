@@ -157,7 +157,7 @@ def model_config(passport: Passport, name: str) -> Message:
         "input": [{"name": INPUT, "data_type": _UINT8, "dims": shape}],
         "output": [{"name": OUTPUT, "data_type": _UINT8, "dims": enlarged}],
         "instance_group": [_instances(passport, len(profiles))],
-        "model_warmup": [_warm_up(profile) for profile in profiles],
+        "model_warmup": [_warm_up(*size) for size in dict.fromkeys(p.optimum for p in profiles)],
     }
     if gpu:
         # Without specifications each profile's graph is of the size that it is tuned for.
@@ -190,9 +190,8 @@ def _instances(passport: Passport, profiles: int) -> dict[str, Any]:
     return group
 
 
-def _warm_up(profile: SizeProfile) -> dict[str, Any]:
-    """A few pictures of the usual size, before the first request waits for them."""
-    width, height = profile.optimum
+def _warm_up(width: int, height: int) -> dict[str, Any]:
+    """A few pictures of a usual size, before the first request waits for them."""
     picture = {"data_type": _UINT8, "dims": [1, height, width, 3], "random_data": True}
     return {
         "name": f"{width}x{height}",
@@ -214,8 +213,8 @@ def _notes(passport: Passport) -> tuple[str, ...]:
         return ()
     where = passport.device or f"SM {passport.sm}"
     return (
-        f"The server's TensorRT has to be {passport.tensorrt_version}, its GPU a {where}: another "
-        "one refuses the plan.",
+        f"The server's TensorRT has to be {passport.tensorrt_version}, its GPU: {where}. Another one "
+        "refuses the plan.",
     )
 
 
