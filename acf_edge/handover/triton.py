@@ -213,8 +213,8 @@ def _notes(passport: Passport) -> tuple[str, ...]:
         return ()
     where = passport.device or f"SM {passport.sm}"
     return (
-        f"The server's TensorRT has to be {passport.tensorrt_version}, its GPU: {where}. Another one "
-        "refuses the plan.",
+        f"The server's TensorRT has to be {passport.tensorrt_version}, its GPU: {where}. "
+        "Another one refuses the plan.",
     )
 
 

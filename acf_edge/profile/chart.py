@@ -22,7 +22,8 @@ def doctor_chart(found: Examination) -> RenderableType:
         "instructions": " ".join(found.machine.flags) or "none that matter here",
         "memory": "unknown" if found.machine.memory_gib is None
         else f"{found.machine.memory_gib} GiB",
-        "GPU": "; ".join(found.machine.gpus) or "none seen by nvidia-smi",
+        "GPU": "; ".join(found.machine.gpus)
+        or ("" if found.gpu.devices else "none seen by nvidia-smi"),
         "Jetson": found.machine.jetson,
         "power mode": found.machine.power_mode,
         "Python": found.machine.python,
