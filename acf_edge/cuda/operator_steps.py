@@ -115,7 +115,10 @@ def sum_up(call: Call, branches: int, multiple: int | None, aligned: bool) -> Su
         planes = call.n * call.channels
         most = min(512, max(32, _MANY_BLOCKS // call.channels))
         chunk, chunks = _parts(call.pixels, _THREADS * _MEANS_DEPTH * call.lanes, most)
-        rest = (*int64(call.pixels, chunk), *int32(call.n, call.channels // branches, branches))
+        rest: tuple[Arg, ...] = (
+            *int64(call.pixels, chunk),
+            *int32(call.n, call.channels // branches, branches),
+        )
         grid = (chunks, min(planes, MAX_YZ), 1)
         return Sums(f"acf_means_nchw_{call.dtype}", grid, (_THREADS, 1, 1), rest)
     lanes = lanes_of(call.channels, call.dtype, call.layout, multiple)
@@ -142,7 +145,7 @@ def weigh(
         packs = call.pixels // call.lanes if whole else ceil_div(call.pixels, call.lanes) + 1
         block = _row(packs, call.depth(whole))
         grid = (ceil_div(packs, block * call.depth(whole)), min(call.n * width, MAX_YZ), 1)
-        rest = (*int64(call.pixels), *int32(call.n, width, branches, maps), scale)
+        rest: tuple[Arg, ...] = (*int64(call.pixels), *int32(call.n, width, branches, maps), scale)
         return Launch(_name("weigh_nchw", call, whole), grid, (block, 1, 1), 0, (*tensors, *rest))
     lanes = lanes_of(call.channels, call.dtype, call.layout, multiple)
     output_lanes = lanes_of(width, call.dtype, call.layout, multiple)
@@ -174,7 +177,7 @@ def attend(call: Call, multiple: int | None, aligned: bool, tensors: tuple[Point
             ceil_div(call.channels, slice_),
             min(call.n, MAX_YZ),
         )
-        rest = (*int64(call.pixels), *int32(call.n, call.channels, slice_), scale)
+        rest: tuple[Arg, ...] = (*int64(call.pixels), *int32(call.n, call.channels, slice_), scale)
         return Launch(_name("attend_nchw", call, True), grid, (block, 1, 1), 0, (*tensors, *rest))
     lanes = lanes_of(call.channels, call.dtype, call.layout, multiple)
     map_lanes = lanes_of(1, call.dtype, call.layout, multiple)
@@ -182,7 +185,11 @@ def attend(call: Call, multiple: int | None, aligned: bool, tensors: tuple[Point
     threads, slices = _columns(call, call.channels, lanes)
     tiles = ceil_div(call.pixels, threads[1] * call.depth(whole))
     rounds = min(8, max(1, tiles * slices * call.n // _MANY_BLOCKS))
-    rest = (*int64(call.pixels), *int32(call.n, call.channels, lanes, map_lanes, lanes), scale)
+    rest = (
+        *int64(call.pixels),
+        *int32(call.n, call.channels, lanes, map_lanes, lanes),
+        scale,
+    )
     grid = (ceil_div(tiles, rounds), slices, min(call.n, MAX_YZ))
     return Launch(_name("attend_nhwc", call, whole), grid, threads, 0, (*tensors, *rest))
 
