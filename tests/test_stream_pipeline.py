@@ -6,8 +6,12 @@ import threading
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
+from acf_edge.engine.protocol import Done
+from acf_edge.errors import InputError
+from acf_edge.stream import ahead
 from acf_edge.stream.pipeline import Aborted, Handover, run_pipeline
 
 
@@ -167,3 +171,68 @@ def test_none_is_an_item_like_any_other() -> None:
     got: list[None] = []
     run_pipeline([None] * 50, lambda x: x, got.append)
     assert len(got) == 50
+
+
+class Ahead:
+    """An engine that counts what is under way, and doubles its pictures when they are asked for."""
+
+    scale, name = 1, "ahead"
+
+    def __init__(self, slots: int) -> None:
+        self.slots, self.under_way, self.most = threading.Semaphore(slots), 0, 0
+        self.lock = threading.Lock()
+
+    def run(self, frame: np.ndarray) -> np.ndarray:
+        return self.submit(frame).result()
+
+    def submit(self, frame: np.ndarray) -> Done:
+        self.slots.acquire()
+        with self.lock:
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+        outer = self
+
+        class Ticket(Done):
+            def result(self) -> np.ndarray:
+                time.sleep(0.002)
+                with outer.lock:
+                    outer.under_way -= 1
+                outer.slots.release()
+                return frame * 2
+
+        return Ticket(frame)
+
+    def close(self) -> None: ...
+
+
+def test_frames_are_under_way_together_and_stay_in_order() -> None:
+    engine, got = Ahead(2), []
+    frames = [np.full((2, 2, 3), n, np.uint8) for n in range(40)]
+    run_pipeline(
+        frames,
+        lambda frame: ahead.start(engine, frame, lambda picture: int(picture[0, 0, 0])),
+        ahead.settled(got.append),
+    )
+    assert got == [2 * n for n in range(40)]
+    assert engine.most == 2 and engine.under_way == 0
+
+
+def test_what_goes_wrong_later_comes_out() -> None:
+    def fail() -> int:
+        raise InputError("The GPU is gone.", "Start again.")
+
+    with pytest.raises(InputError, match="GPU is gone"):
+        run_pipeline(
+            range(100), lambda n: ahead.Later(fail) if n == 5 else n, ahead.settled(lambda n: None)
+        )
+
+
+def test_an_engine_that_cannot_run_ahead_is_waited_for() -> None:
+    class Plain(Ahead):
+        submit = None  # type: ignore[assignment]
+
+        def run(self, frame: np.ndarray) -> np.ndarray:
+            return frame
+
+    frame = np.zeros((1, 1, 3), np.uint8)
+    assert ahead.start(Plain(1), frame, lambda picture: picture) is frame

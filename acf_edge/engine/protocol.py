@@ -42,3 +42,26 @@ class Engine(Protocol):
     def close(self) -> None:
         """Release threads and memory. The engine cannot be used afterwards."""
         ...
+
+
+class Pending(Protocol):
+    """A picture that is under way: what the ``submit`` of an engine for a GPU gives."""
+
+    def result(self) -> Uint8Image:
+        """Wait for it; the same array at every call, from any thread."""
+        ...
+
+
+class Done:
+    """A :class:`Pending` that is there already.
+
+    Args:
+        picture: the result.
+    """
+
+    def __init__(self, picture: Uint8Image) -> None:
+        self._picture = picture
+
+    def result(self) -> Uint8Image:
+        """The picture."""
+        return self._picture

@@ -13,6 +13,7 @@ from av.stream import Stream
 from acf_edge.engine.protocol import Engine
 from acf_edge.errors import InputError
 from acf_edge.files import atomic_path
+from acf_edge.stream import ahead
 from acf_edge.stream.batch.long import Hooks, LongJob, enhance_long
 from acf_edge.stream.batch.reader import Reading
 from acf_edge.stream.batch.work import remove_stale
@@ -239,8 +240,15 @@ def _enhance_video(
         expected = reader.expected_frames
         frames, notes, audio_streams = 0, [], 0
 
-        def infer(item: Frame | Packet[Stream]) -> Frame | Packet[Stream]:
-            return item.enhanced(engine.run(item.pixels)) if isinstance(item, Frame) else item
+        def infer(
+            item: Frame | Packet[Stream],
+        ) -> Frame | Packet[Stream] | ahead.Later[Frame]:
+            if not isinstance(item, Frame):
+                return item
+            return ahead.start(engine, item.pixels, item.enhanced)
+
+        def write(item: Frame | Packet[Stream] | ahead.Later[Frame]) -> None:
+            sink.write(item.fetch() if isinstance(item, ahead.Later) else item)
 
         try:
             with atomic_path(target) as temporary:
@@ -255,8 +263,8 @@ def _enhance_video(
                     busy = run_pipeline(
                         reader.items(),
                         infer,
-                        sink.write,
-                        weigh=lambda item: int(isinstance(item, Frame)),
+                        write,
+                        weigh=lambda item: int(not isinstance(item, Packet)),
                         cancel=cancel,
                         tick=tick,
                     )

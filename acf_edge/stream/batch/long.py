@@ -11,6 +11,7 @@ from pathlib import Path
 
 from acf_edge.engine.protocol import Engine
 from acf_edge.errors import InputError
+from acf_edge.stream import ahead
 from acf_edge.stream.batch.encode import FilmShape, SegmentEncoder
 from acf_edge.stream.batch.join import Stopped, join, rehearse
 from acf_edge.stream.batch.manifest import Manifest
@@ -323,7 +324,7 @@ class _Filler:
         spent = run_pipeline(
             self._reader.read(stop, self._job.marked),
             self._infer,
-            self._write,
+            ahead.settled(self._write),
             cancel=self._hooks.cancel,
             tick=self._tick,
         )
@@ -331,9 +332,8 @@ class _Filler:
         busy.transform += spent.transform
         busy.consume += spent.consume
 
-    def _infer(self, item: Numbered) -> Numbered:
-        item.frame = item.frame.enhanced(self._engine.run(item.frame.pixels))
-        return item
+    def _infer(self, item: Numbered) -> Numbered | ahead.Later[Numbered]:
+        return ahead.start(self._engine, item.frame.pixels, item.enhanced)
 
     def _write(self, item: Numbered) -> None:
         if self._encoder is None:

@@ -15,6 +15,7 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Stream
 
+from acf_edge.engine.protocol import Uint8Image
 from acf_edge.errors import InputError
 from acf_edge.stream.batch.segment import Mark
 from acf_edge.stream.colour import Colour, Orientation
@@ -44,6 +45,11 @@ class Numbered:
     number: int
     mark: Mark | None
     clean: bool
+
+    def enhanced(self, pixels: Uint8Image) -> Numbered:
+        """The same place with the enhanced picture."""
+        self.frame = self.frame.enhanced(pixels)
+        return self
 
 
 class SeekableSource(FileSource):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from acf_edge.engine.load import load_engine
 from acf_edge.errors import InputError
+from acf_edge.stream import ahead
 from acf_edge.stream.batch.encode import SegmentEncoder
 from acf_edge.stream.batch.manifest import Fingerprint, versions
 from acf_edge.stream.batch.reader import Numbered, Reader, Reading, SeekableSource, near
@@ -177,12 +178,11 @@ class Worker:
         assert engine is not None
         encoder = SegmentEncoder(setup.shape, setup.job, number, number * setup.segment_frames)
 
-        def infer(item: Numbered) -> Numbered:
-            item.frame = item.frame.enhanced(engine.run(item.frame.pixels))
-            return item
+        def infer(item: Numbered) -> Numbered | ahead.Later[Numbered]:
+            return ahead.start(engine, item.frame.pixels, item.enhanced)
 
         try:
-            spent = run_pipeline(items, infer, encoder.write)
+            spent = run_pipeline(items, infer, ahead.settled(encoder.write))
             segment = encoder.finish(tuple(head)).dumps() if encoder.frames else None
         finally:
             encoder.abandon()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from acf_edge.engine import Bundle, Engine, load_engine, open_bundle
-from acf_edge.engine.protocol import Uint8Image
+from acf_edge.engine.protocol import Done, Pending, Uint8Image
 from acf_edge.resources import default_bundle
 from acf_edge.stream.live.tiles import TiledEngine, tile_test
 
@@ -54,12 +54,22 @@ class FittingEngine:
 
     def run(self, frame: Uint8Image) -> Uint8Image:
         """Enhance one ``(H, W, 3)`` uint8 RGB picture by :attr:`scale`."""
+        return self._for(frame).run(frame)
+
+    def submit(self, frame: Uint8Image) -> Pending:
+        """Begin one picture: on a GPU without waiting for it, else it is done on return."""
+        engine = self._for(frame)
+        submit = getattr(engine, "submit", None)
+        pending: Pending = Done(engine.run(frame)) if submit is None else submit(frame)
+        return pending
+
+    def _for(self, frame: Uint8Image) -> Engine:
         height, width = frame.shape[:2]
         in_tiles = self._in_tiles.get((width, height))
         if in_tiles is None:
             in_tiles = self._needs_tiles(width, height)
             self._in_tiles[width, height] = in_tiles
-        return self._for_tiles().run(frame) if in_tiles else self._whole.run(frame)
+        return self._for_tiles() if in_tiles else self._whole
 
     def _for_tiles(self) -> TiledEngine:
         if self._tiled is None:
