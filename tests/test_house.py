@@ -39,7 +39,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "foreign": ("export", "model"),
     "cuda": (),
     "engine": ("cuda", "imaging"),
-    "handover": ("cuda", "engine", "export", "imaging"),
+    "handover": ("engine",),
     "profile": ("cuda", "engine", "imaging", "report", "stream"),
     "stream": ("cuda", "engine", "imaging"),
     "evaluate": ("degrade", "engine", "foreign", "imaging", "model"),
