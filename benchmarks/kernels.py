@@ -24,7 +24,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from acf_edge.profile.bench import versions
 from acf_edge.profile.machine import describe_machine
 from benchmarks import kernels_cases, kernels_rivals
 from benchmarks.kernels_board import Board
-from benchmarks.kernels_cases import Case, Traffic
+from benchmarks.kernels_cases import Case
 from benchmarks.kernels_subjects import (
     Subject,
     border_subject,
@@ -47,55 +47,10 @@ from benchmarks.kernels_subjects import (
     random_border_cases,
     timed_border_cases,
 )
-from benchmarks.kernels_table import show_checks, show_timings
+from benchmarks.kernels_table import Check, Timing, show_checks, show_timings
 
 OURS = "ours"
 _MIN_CALLS, _MAX_SETS = 4, 64  # of one graph
-
-
-@dataclass(frozen=True)
-class Check:
-    """One random shape.
-
-    Attributes:
-        label: what and which.
-        error: the worst value's deviation as a share of what is allowed; above 1 is wrong.
-    """
-
-    label: str
-    error: float
-
-
-@dataclass
-class Timing:
-    """One subject at its full size.
-
-    Attributes:
-        label: what and which.
-        traffic: bytes of one call.
-        calls: in one sample.
-        samples_ms: body -> one call's share of each sample.
-        missing: body -> why it was not timed.
-        gb_per_s: of our kernels: the bytes that must move over the median time.
-        share: the same as a share of the copy.
-        share_of_passes: as ``share``, with the features counted twice whatever the cache holds.
-        difference: to eager PyTorch: the largest, over the largest value (bytes: in steps).
-    """
-
-    label: str
-    traffic: Traffic
-    calls: int
-    samples_ms: dict[str, list[float]]
-    missing: dict[str, str] = field(default_factory=dict)
-    gb_per_s: float = 0.0
-    share: float = 0.0
-    share_of_passes: float = 0.0
-    difference: float | None = None
-
-    def median(self, body: str) -> float | None:
-        """Milliseconds of one call; None where the body was not timed."""
-        samples = self.samples_ms.get(body)
-        return statistics.median(samples) if samples else None
 
 
 def random_subjects(count: int, seed: int) -> Iterable[Subject]:

@@ -2,19 +2,64 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from benchmarks.kernels import Check, Timing
+from benchmarks.kernels_cases import Traffic
 
 ENOUGH = 0.70
 """Share of the copy's bandwidth that the operators are meant to reach."""
 BODIES = ("ours", "eager", "compile", "triton")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One random shape.
+
+    Attributes:
+        label: what and which.
+        error: the worst value's deviation as a share of what is allowed; above 1 is wrong.
+    """
+
+    label: str
+    error: float
+
+
+@dataclass
+class Timing:
+    """One subject at its full size.
+
+    Attributes:
+        label: what and which.
+        traffic: bytes of one call.
+        calls: in one sample.
+        samples_ms: body -> one call's share of each sample.
+        missing: body -> why it was not timed.
+        gb_per_s: of our kernels: the bytes that must move over the median time.
+        share: the same as a share of the copy.
+        share_of_passes: as ``share``, with the features counted twice whatever the cache holds.
+        difference: to eager PyTorch: the largest, over the largest value (bytes: in steps).
+    """
+
+    label: str
+    traffic: Traffic
+    calls: int
+    samples_ms: dict[str, list[float]]
+    missing: dict[str, str] = field(default_factory=dict)
+    gb_per_s: float = 0.0
+    share: float = 0.0
+    share_of_passes: float = 0.0
+    difference: float | None = None
+
+    def median(self, body: str) -> float | None:
+        """Milliseconds of one call; None where the body was not timed."""
+        samples = self.samples_ms.get(body)
+        return statistics.median(samples) if samples else None
 
 
 def show_checks(console: Console, checks: Sequence[Check]) -> None:

@@ -70,7 +70,7 @@ class Binding:
         self.plain = False
         width, height = size
         profile = choose_profile(engine.profiles, width, height)
-        context = new_context(engine)
+        context = new_context(engine.api, engine.engine, engine.jit)
         if context is None:
             raise InputError(
                 f"There is not enough memory on the GPU for {engine.name} at {width}x{height} "

@@ -18,7 +18,7 @@ from acf_edge.files import atomic_path
 if TYPE_CHECKING:
     import tensorrt as trt
 
-    from acf_edge.engine.trt.engine_file import LoadedEngine
+    from acf_edge.engine.trt.api import TrtApi
 
 _DIGEST: Final = 32
 _LARGEST: Final = 256 << 20
@@ -60,14 +60,17 @@ class JitCache:
             self._digest = digest
 
 
-def new_context(engine: LoadedEngine) -> trt.IExecutionContext | None:
+def new_context(
+    api: TrtApi, engine: trt.ICudaEngine, jit: JitCache | None
+) -> trt.IExecutionContext | None:
     """A context of TensorRT whose working memory we give; None if there is no memory for it."""
-    ours = engine.api.module.ExecutionContextAllocationStrategy.USER_MANAGED
-    if not engine.api.is_rtx:
-        return engine.engine.create_execution_context(ours)
+    ours = api.module.ExecutionContextAllocationStrategy.USER_MANAGED
+    if not api.is_rtx:
+        return engine.create_execution_context(ours)
     # The stubs are of the classic module: what TensorRT-RTX has besides is not in them.
-    module: Any = engine.api.module
-    config: Any = engine.engine.create_runtime_config()
+    module: Any = api.module
+    rtx: Any = engine
+    config: Any = rtx.create_runtime_config()
     config.set_execution_context_allocation_strategy(ours)
     # A kernel that is exchanged in the background later would make a captured graph another
     # one than what was compared; we would rather wait at the first frame of a size.
@@ -75,7 +78,7 @@ def new_context(engine: LoadedEngine) -> trt.IExecutionContext | None:
         module.DynamicShapesKernelSpecializationStrategy.EAGER
     )
     config.cuda_graph_strategy = module.CudaGraphStrategy.DISABLED
-    if engine.jit is not None:
-        config.set_runtime_cache(engine.jit.cache)
-    made: trt.IExecutionContext | None = engine.engine.create_execution_context(config)
+    if jit is not None:
+        config.set_runtime_cache(jit.cache)
+    made: trt.IExecutionContext | None = rtx.create_execution_context(config)
     return made
