@@ -7,6 +7,7 @@ from pathlib import Path
 from acf_edge.engine import Bundle, Engine, load_engine, open_bundle
 from acf_edge.engine.protocol import Done, Pending, Uint8Image
 from acf_edge.resources import default_bundle
+from acf_edge.stream.live.padded import PaddedEngine
 from acf_edge.stream.live.tiles import TiledEngine, tile_test
 
 
@@ -38,6 +39,8 @@ class FittingEngine:
             bundle = open_bundle(default_bundle() if bundle is None else bundle)
         self._bundle, self._threads, self._spin, self._video = bundle, threads, spin, video
         self._whole: Engine = load_engine(bundle, threads=threads, spin=spin)
+        if bundle.passport.input_profiles:
+            self._whole = PaddedEngine(self._whole, bundle.passport.input_profiles)
         self._needs_tiles = tile_test(bundle)
         self._tiled: TiledEngine | None = None
         self._in_tiles: dict[tuple[int, int], bool] = {}
@@ -73,8 +76,14 @@ class FittingEngine:
 
     def _for_tiles(self) -> TiledEngine:
         if self._tiled is None:
+            # A GPU's memory has room for one engine; a CPU's tiles need a model of their own.
+            on_gpu = self._bundle.passport.backend != "onnxruntime"
             self._tiled = TiledEngine(
-                self._bundle, threads=self._threads, spin=self._spin, video=self._video
+                self._bundle,
+                threads=self._threads,
+                spin=self._spin,
+                video=self._video,
+                engine=self._whole if on_gpu else None,
             )
         return self._tiled
 

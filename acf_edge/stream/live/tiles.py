@@ -11,8 +11,8 @@ those are given to every tile (:mod:`acf_edge.engine.tile_model`):
 * of a video the averages of the frame before are used, and this frame's are collected on
   the way: no extra pass. The first frame, and the first after a cut, is treated as a still.
 
-A bundle of another backend, or a network with operations that are not understood, takes
-its averages from each tile alone; :attr:`TiledEngine.notes` says so.
+An engine for a GPU, or a network with operations that are not understood, takes its
+averages from each tile alone; :attr:`TiledEngine.notes` says so.
 """
 
 from __future__ import annotations
@@ -36,9 +36,11 @@ from acf_edge.engine.tile_model import TileModel, make_tile_model
 from acf_edge.engine.tile_session import Average, Part, TileSession
 from acf_edge.errors import InputError
 from acf_edge.resources import default_bundle
+from acf_edge.stream.live.padded import PaddedEngine
 from acf_edge.stream.live.scene_cut import Thumbnail, same_scene, thumbnail
 from acf_edge.stream.live.tile_plan import Tile, free_memory, plan_tiles, tile_for_memory
 
+_CPU: Final = "onnxruntime"
 _SCENES: Final = 8
 """Scenes whose averages are remembered: several sources may share one engine."""
 _TYPICAL: Final = 1000
@@ -63,6 +65,7 @@ class TiledEngine:
             bundle's profile allows or, without one, what the free memory has room for.
         threads: CPU threads for one operator; None = all physical cores.
         spin: let idle threads wait busily.
+        engine: for a GPU: one that is loaded already and stays the caller's.
         video: frames follow each other: take the averages of the frame before. Several
             sources may share the engine; each scene's averages are kept apart.
 
@@ -78,6 +81,7 @@ class TiledEngine:
         threads: int | None = None,
         spin: bool = True,
         video: bool = False,
+        engine: Engine | None = None,
     ) -> None:
         if not isinstance(bundle, Bundle):
             bundle = open_bundle(default_bundle() if bundle is None else bundle)
@@ -86,14 +90,18 @@ class TiledEngine:
         self._session: TileSession | None = None
         self._engine: Engine | None = None
         model = _tile_model(bundle)
-        if model is not None and model.exact:
+        self._ours = engine is None
+        self._known = model is not None and model.reach.known
+        if model is not None and model.exact and passport.backend == _CPU:
             if threads is not None and not 1 <= threads <= MAX_THREADS:
                 raise InputError(
                     f"{threads} threads are out of range.", f"Give 1 to {MAX_THREADS}."
                 )
             self._session = TileSession(model, self._name, threads or usable_cores(), spin)
         else:
-            self._engine = load_engine(bundle, threads=threads, spin=spin)
+            self._engine = engine or load_engine(bundle, threads=threads, spin=spin)
+            if engine is None and passport.input_profiles:
+                self._engine = PaddedEngine(self._engine, passport.input_profiles)
         self._exact = self._session is not None
         self._overlap = model.reach.pixels if model else SAFE_REACH
         self._alignment = model.reach.alignment if model else SAFE_ALIGNMENT
@@ -129,6 +137,11 @@ class TiledEngine:
         """What is not as with whole frames, in words."""
         if self._exact:
             return ()
+        if self._known:
+            return (
+                f"the tiles of {self._name} vote each alone and may differ slightly where they "
+                f"meet",
+            )
         return (
             f"{self._name} does not tell how far it looks and what it averages: its tiles overlap "
             f"by {self._overlap} pixels, vote each alone, and may differ slightly where they meet",
@@ -173,7 +186,7 @@ class TiledEngine:
         """Release threads and memory; once or more often."""
         if self._session is not None:
             self._session.close()
-        if self._engine is not None:
+        if self._engine is not None and self._ours:
             self._engine.close()
         self._scenes.clear()
 
@@ -260,20 +273,22 @@ def needs_tiles(bundle: Bundle, width: int, height: int) -> bool:
 
 def tile_test(bundle: Bundle) -> Callable[[int, int], bool]:
     """:func:`needs_tiles` of one bundle, whose model is read once for all sizes."""
-    largest, model = _largest(bundle), _tile_model(bundle)
+    sizes = [profile.maximum for profile in bundle.passport.input_profiles]
+    if sizes:
+        # A GPU's memory was asked for when the engine was loaded.
+        return lambda width, height: not any(width <= w and height <= h for w, h in sizes)
+    model = _tile_model(bundle)
     each = model.bytes_per_pixel if model else _TYPICAL
 
     def needs(width: int, height: int) -> bool:
-        if largest is not None and (width > largest[0] or height > largest[1]):
-            return True
         return width * height * each > free_memory() // 2
 
     return needs
 
 
 def _tile_model(bundle: Bundle) -> TileModel | None:
-    """The model for tiles of a bundle that ONNX Runtime runs."""
-    if bundle.passport.backend != "onnxruntime":
+    """The model for tiles, which tells how far the network sees."""
+    if MODEL_FILE not in bundle.passport.files:
         return None
     return make_tile_model(bundle.read(MODEL_FILE))
 
