@@ -21,10 +21,12 @@ import numpy.typing as npt
 import pytest
 from rich.console import Console
 from toy_bundles import network, toy_ledger, toy_passport, write_toy
+from trt_rig import rig, write_trt_bundle
 
 from acf_edge.cli import bench as verb
 from acf_edge.cli.main import main
 from acf_edge.engine import Bundle, write_bundle
+from acf_edge.engine.trt import runtime
 from acf_edge.errors import GateError, InputError
 from acf_edge.profile import bench_clip, bench_engine, bench_file
 from acf_edge.profile.bench import BenchOptions, parse_parts, run_bench
@@ -314,10 +316,25 @@ def test_a_bundle_that_cannot_be_measured_leaves_an_old_report_alone(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["speed.json", "toy.bundle"]
 
 
-def test_another_backend_is_refused(tmp_path: Path) -> None:
-    folder = write_toy(tmp_path / "toy.bundle", backend="tensorrt").path
-    with pytest.raises(InputError, match="tensorrt"):
-        run_bench(folder)
+def test_an_engine_for_a_gpu_beside_its_network_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "can_work_apart", lambda: False)
+    models = {"model.onnx": network(), "network.onnx": network()}
+    folder = write_trt_bundle(tmp_path / "gpu.bundle", models=models, device="Orin").path
+    options = BenchOptions(width=16, height=8, parts=("engine",), runs=2, threads=1)
+    with rig():
+        report = run_bench(folder, options).to_json()
+    roles = {row["role"]: row["name"] for row in report["engine"]["timings"]}
+    assert list(roles) == ["bundle", "float", "bicubic"] and roles["float"].endswith("CPU")
+    assert report["bundle"]["runtime"] == "tensorrt 10.3.0"
+    assert report["bundle"]["device"] == "Orin"
+
+
+def test_a_gpu_that_is_not_here_is_not_measured(tmp_path: Path) -> None:
+    folder = write_trt_bundle(tmp_path / "gpu.bundle", models={"network.onnx": network()}).path
+    with rig(devices=0), pytest.raises(InputError):
+        run_bench(folder, BenchOptions(width=16, height=8, parts=("engine",), runs=1, threads=1))
 
 
 def test_a_report_that_cannot_be_written_is_found_out_at_once(

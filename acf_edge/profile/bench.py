@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import acf_edge
-from acf_edge.engine.bundle import Bundle, open_bundle
+from acf_edge.engine.bundle import open_bundle
 from acf_edge.engine.cores import usable_cores
 from acf_edge.errors import InputError
 from acf_edge.profile.bench_clip import RATE, check_clip_size
@@ -171,7 +171,6 @@ def run_bench(
     """
     options = options or BenchOptions()
     opened = open_bundle(default_bundle() if bundle is None else bundle)
-    _check_backend(opened)
     threads = options.threads or usable_cores()
     load, date = _load(), datetime.now(timezone.utc).isoformat(timespec="seconds")
     engine = file = None
@@ -204,6 +203,8 @@ def run_bench(
             "digest": str(passport.to_json()["digest"]),
             "weights_sha256": passport.weights_sha256,
             "created": passport.created,
+            "runtime": f"{passport.runtime} {passport.runtime_version}",
+            **({"device": passport.device} if passport.device else {}),
         },
         options=known,
         scale=passport.scale,
@@ -232,14 +233,6 @@ def versions() -> dict[str, str]:
         "opencv": str(cv2.__version__),
         "numpy": numpy.__version__,
     }
-
-
-def _check_backend(bundle: Bundle) -> None:
-    if bundle.passport.backend != "onnxruntime":
-        raise InputError(
-            f"'{bundle.path}' runs on '{bundle.passport.backend}', which is not measured here.",
-            "Give a bundle that is built for the target 'cpu'.",
-        )
 
 
 def _part(

@@ -24,6 +24,7 @@ import numpy as np
 
 from acf_edge.engine.bicubic import BicubicEngine
 from acf_edge.engine.bundle import MODEL_FILE, NETWORK_FILE, Bundle
+from acf_edge.engine.load import load_engine
 from acf_edge.engine.ort import OrtEngine
 from acf_edge.engine.protocol import Engine, Uint8Image
 from acf_edge.imaging.scenes import dead_leaves
@@ -165,7 +166,7 @@ def bench_engines(
     """Time the bundle's engine, its ``network.onnx`` in float, and bicubic on one frame.
 
     Args:
-        bundle: of the backend ``onnxruntime``.
+        bundle: of any backend; its ``network.onnx`` and bicubic run on the CPU all the same.
         width: of the frame in pixels. ``height``: likewise.
         threads: of each engine.
         runs: rounds, >= 1.
@@ -181,14 +182,17 @@ def bench_engines(
     stem = passport.name.rpartition(" ")[0] or passport.name
     roles: list[tuple[str, Engine]] = []
     try:
-        for role, file, name in (
-            ("bundle", MODEL_FILE, passport.name),
-            ("float", NETWORK_FILE, f"{stem} float"),
-        ):
+
+        def on_cpu(file: str, name: str) -> Engine:
             content = bundle.read(file)
-            roles.append(
-                (role, OrtEngine(content, name=name, scale=passport.scale, threads=threads))
-            )
+            return OrtEngine(content, name=name, scale=passport.scale, threads=threads)
+
+        if passport.backend == "onnxruntime":
+            roles.append(("bundle", on_cpu(MODEL_FILE, passport.name)))
+            roles.append(("float", on_cpu(NETWORK_FILE, f"{stem} float")))
+        else:
+            roles.append(("bundle", load_engine(bundle, spin=True)))
+            roles.append(("float", on_cpu(NETWORK_FILE, f"{stem} float, CPU")))
         roles.append(("bicubic", BicubicEngine(passport.scale)))
         with _opencv_threads(threads):
             samples = _in_turns(
