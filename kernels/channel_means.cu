@@ -53,13 +53,15 @@ template <class T, bool kAligned>
 __device__ void means_of_pixels(const T* features, float* partial, Slab slab, int channels, int n,
                                 Index chunk, float* scratch) {
     constexpr int V = Lanes<T>::count, U = kAligned ? 4 : 1;
-    const int column = threadIdx.x * V, columns = blockDim.x * V;
     const int rows = blockDim.y;
-    const int channel = blockIdx.y * columns + column;
+    const int channel = (blockIdx.y * blockDim.x + threadIdx.x) * V;
     const int valid = lanes_of<V>(channel, channels);
     const Index first = blockIdx.x * chunk;
     const Index stop = (slab.pixels - first < chunk ? slab.pixels : first + chunk) * slab.lanes;
-    float* own = scratch + threadIdx.y * columns + column;
+    // [channel of the pack][thread]: the threads of a warp meet no bank of shared memory twice.
+    constexpr int kNext = kMeansThreads;
+    const int across = blockDim.x;
+    float* own = scratch + threadIdx.y * across + threadIdx.x;
     for (int image = blockIdx.z; image < n; image += gridDim.z) {
         Tally<T> tally;
         if (valid > 0) {
@@ -84,14 +86,14 @@ __device__ void means_of_pixels(const T* features, float* partial, Slab slab, in
             }
         }
 #pragma unroll
-        for (int i = 0; i < V; ++i) own[i] = tally.of(i);
+        for (int i = 0; i < V; ++i) own[i * kNext] = tally.of(i);
         // Rows fold onto rows; the number of rows need not be a power of two.
         for (int left = rows; left > 1;) {
             const int half = (left + 1) / 2;
             __syncthreads();
             if (static_cast<int>(threadIdx.y) + half < left) {
 #pragma unroll
-                for (int i = 0; i < V; ++i) own[i] += own[half * columns + i];
+                for (int i = 0; i < V; ++i) own[i * kNext] += own[i * kNext + half * across];
             }
             left = half;
         }
@@ -99,7 +101,7 @@ __device__ void means_of_pixels(const T* features, float* partial, Slab slab, in
             const Index row = static_cast<Index>(image) * channels + channel;
 #pragma unroll
             for (int i = 0; i < V; ++i)
-                if (i < valid) partial[(row + i) * gridDim.x + blockIdx.x] = own[i];
+                if (i < valid) partial[(row + i) * gridDim.x + blockIdx.x] = own[i * kNext];
         }
         __syncthreads();  // before the next image overwrites what is being read
     }
@@ -119,7 +121,7 @@ __device__ void means_of_pixels(const T* features, float* partial, Slab slab, in
     extern "C" __global__ void __launch_bounds__(acf::kMeansThreads, ALIGNED ? 4 : 2)              \
         acf_means_nhwc_##NAME(const T* features, float* partial, long long pixels,                 \
                               long long chunk, int n, int channels, int lanes) {                   \
-        alignas(16) __shared__ float scratch[acf::kMeansThreads * acf::Lanes<T>::count];           \
+        __shared__ float scratch[acf::kMeansThreads * acf::Lanes<T>::count];                       \
         acf::means_of_pixels<T, ALIGNED>(features, partial, acf::slab_of(pixels, channels, lanes), \
                                          channels, n, chunk, scratch);                             \
     }

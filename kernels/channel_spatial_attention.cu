@@ -14,29 +14,21 @@ __device__ void attention_votes(const float* partial, const W* squeeze_weight,
                                 const W* squeeze_bias, const W* excite_weight, const W* excite_bias,
                                 float* means, float* hidden, float* votes, int n, int channels,
                                 int squeeze, int chunks, int rows, float unit, float gain) {
-    const int warp = threadIdx.x / 32, warps = blockDim.x / 32;
-    const bool writes = threadIdx.x % 32 == 0;
     for (Index image = blockIdx.y; image < n; image += gridDim.y) {
         const Index block = image * gridDim.x + blockIdx.x;
         float *own = means + block * channels, *unit_of = hidden + block * squeeze;
         finish_means(partial + image * channels * chunks, own, channels, chunks, unit);
         __syncthreads();
-        for (int k = warp; k < squeeze; k += warps) {
-            const float sum =
-                row_product(squeeze_weight + static_cast<Index>(k) * channels, own, channels);
-            if (writes) {
-                const float value = sum + widen(squeeze_bias[k]);
-                unit_of[k] = value < 0.0f ? 0.0f : value;  // a NaN stays one
-            }
-        }
+        matrix_product(squeeze_weight, squeeze_bias, own, channels, 0, squeeze,
+                       [=](int k, float value) {
+                           unit_of[k] = value < 0.0f ? 0.0f : value;  // a NaN stays one
+                       });
         __syncthreads();
         const int first = blockIdx.x * rows;
         const int last = channels - first < rows ? channels : first + rows;
-        for (int c = first + warp; c < last; c += warps) {
-            const float logit =
-                row_product(excite_weight + static_cast<Index>(c) * squeeze, unit_of, squeeze);
-            if (writes) votes[image * channels + c] = gain * sigmoid(logit + widen(excite_bias[c]));
-        }
+        float* to = votes + image * channels;
+        matrix_product(excite_weight, excite_bias, unit_of, squeeze, first, last,
+                       [=](int c, float logit) { to[c] = gain * sigmoid(logit); });
     }
 }
 

@@ -12,19 +12,15 @@ template <class W>
 __device__ void junction_votes(const float* partial, const W* weight, const W* bias, float* means,
                                float* votes, int n, int channels, int chunks, int rows, float unit,
                                float gain) {
-    const int warp = threadIdx.x / 32, warps = blockDim.x / 32;
     for (Index image = blockIdx.y; image < n; image += gridDim.y) {
         float* own = means + (image * gridDim.x + blockIdx.x) * channels;
         finish_means(partial + image * channels * chunks, own, channels, chunks, unit);
         __syncthreads();
         const int first = blockIdx.x * rows;
         const int last = channels - first < rows ? channels : first + rows;
-        for (int c = first + warp; c < last; c += warps) {
-            const float logit =
-                row_product(weight + static_cast<Index>(c) * channels, own, channels);
-            if (threadIdx.x % 32 == 0)
-                votes[image * channels + c] = gain * sigmoid(logit + widen(bias[c]));
-        }
+        float* to = votes + image * channels;
+        matrix_product(weight, bias, own, channels, first, last,
+                       [=](int c, float logit) { to[c] = gain * sigmoid(logit); });
     }
 }
 

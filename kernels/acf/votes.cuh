@@ -8,28 +8,69 @@ namespace acf {
 
 constexpr int kVotesThreads = 512;
 
-// means[c] = unit * (all parts of channel c); a warp each.
+// A warp works on so many sums at once: one block does all of this, and what it would wait for,
+// load after load, is longer than what it computes.
+constexpr int kTogether = 4;
+
+// means[c] = unit * (all parts of channel c).
 __device__ inline void finish_means(const float* partial, float* means, int channels, int chunks,
                                     float unit) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
-    for (int c = warp; c < channels; c += warps) {
-        const float* parts = partial + static_cast<Index>(c) * chunks;
-        float sum = 0.0f;
+    for (int c = warp; c < channels; c += kTogether * warps) {
+        const float* parts[kTogether];
+        float sum[kTogether];
+#pragma unroll
+        for (int d = 0; d < kTogether; ++d) {
+            // Beyond the last channel, the last one is read again and not written.
+            const int channel = c + d * warps < channels ? c + d * warps : channels - 1;
+            parts[d] = partial + static_cast<Index>(channel) * chunks;
+            sum[d] = 0.0f;
+        }
 #pragma unroll 4
-        for (int k = lane; k < chunks; k += 32) sum += parts[k];
-        sum = warp_sum(sum);
-        if (lane == 0) means[c] = sum * unit;
+        for (int k = lane; k < chunks; k += 32) {
+#pragma unroll
+            for (int d = 0; d < kTogether; ++d) sum[d] += parts[d][k];
+        }
+#pragma unroll
+        for (int d = 0; d < kTogether; ++d) {
+            const float all = warp_sum(sum[d]);
+            if (lane == 0 && c + d * warps < channels) means[c + d * warps] = all * unit;
+        }
     }
 }
 
-// The product of a row of a matrix with a vector, by one warp; every lane gets it. The vector was
-// written by this block, so it is read the plain way.
-template <class W>
-__device__ inline float row_product(const W* row, const float* vector, int columns) {
-    float sum = 0.0f;
+// finish(row, product of that row with the vector + its bias) for rows first .. last - 1, by one
+// thread each. The vector was written by this block, so it is read the plain way.
+template <class W, class Finish>
+__device__ inline void matrix_product(const W* matrix, const W* bias, const float* vector,
+                                      int columns, int first, int last, Finish finish) {
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    for (int r = first + warp; r < last; r += kTogether * warps) {
+        const W* row[kTogether];
+        float sum[kTogether];
+#pragma unroll
+        for (int d = 0; d < kTogether; ++d) {
+            const int from = r + d * warps < last ? r + d * warps : last - 1;
+            row[d] = matrix + static_cast<Index>(from) * columns;
+            sum[d] = 0.0f;
+        }
+        const int mine = r + lane * warps;
+        const bool writes = lane < kTogether && mine < last;
+        const float lift = writes ? widen(bias[mine]) : 0.0f;
 #pragma unroll 4
-    for (int k = threadIdx.x % 32; k < columns; k += 32) sum = fmaf(widen(row[k]), vector[k], sum);
-    return warp_sum(sum);
+        for (int k = lane; k < columns; k += 32) {
+            const float factor = vector[k];
+#pragma unroll
+            for (int d = 0; d < kTogether; ++d) sum[d] = fmaf(widen(row[d][k]), factor, sum[d]);
+        }
+        float product = 0.0f;
+#pragma unroll
+        for (int d = 0; d < kTogether; ++d) {
+            const float all = warp_sum(sum[d]);
+            product = lane == d ? all : product;
+        }
+        if (writes) finish(mine, product + lift);
+    }
 }
 
 }  // namespace acf
