@@ -12,6 +12,21 @@ constexpr int kVotesThreads = 512;
 // load after load, is longer than what it computes.
 constexpr int kTogether = 4;
 
+// Lane d gets the warp's sum of value[d].
+__device__ inline float sum_of_lane(float (&value)[kTogether]) {
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) {
+#pragma unroll
+        for (int d = 0; d < kTogether; ++d)
+            value[d] += __shfl_xor_sync(0xffffffffu, value[d], step);
+    }
+    const int lane = threadIdx.x % 32;
+    float mine = 0.0f;
+#pragma unroll
+    for (int d = 0; d < kTogether; ++d) mine = lane == d ? value[d] : mine;
+    return mine;
+}
+
 // means[c] = unit * (all parts of channel c).
 __device__ inline void finish_means(const float* partial, float* means, int channels, int chunks,
                                     float unit) {
@@ -31,11 +46,8 @@ __device__ inline void finish_means(const float* partial, float* means, int chan
 #pragma unroll
             for (int d = 0; d < kTogether; ++d) sum[d] += parts[d][k];
         }
-#pragma unroll
-        for (int d = 0; d < kTogether; ++d) {
-            const float all = warp_sum(sum[d]);
-            if (lane == 0 && c + d * warps < channels) means[c + d * warps] = all * unit;
-        }
+        const float mine = sum_of_lane(sum);
+        if (lane < kTogether && c + lane * warps < channels) means[c + lane * warps] = mine * unit;
     }
 }
 
@@ -63,12 +75,7 @@ __device__ inline void matrix_product(const W* matrix, const W* bias, const floa
 #pragma unroll
             for (int d = 0; d < kTogether; ++d) sum[d] = fmaf(widen(row[d][k]), factor, sum[d]);
         }
-        float product = 0.0f;
-#pragma unroll
-        for (int d = 0; d < kTogether; ++d) {
-            const float all = warp_sum(sum[d]);
-            product = lane == d ? all : product;
-        }
+        const float product = sum_of_lane(sum);
         if (writes) finish(mine, product + lift);
     }
 }
