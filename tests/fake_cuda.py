@@ -257,6 +257,12 @@ class Machine(Base):
             raise Refused("CUDA_ERROR_NOT_FOUND")
         return self._new(Function(name.decode(), module.kernels[name.decode()]))
 
+    def cuFuncGetAttribute(self, attribute: int, handle: int) -> int:
+        if attribute != 0:
+            raise Refused("CUDA_ERROR_INVALID_VALUE")
+        self._get(handle, Function).loaded[0] = True
+        return 1024
+
     def cuFuncSetAttribute(self, handle: int, attribute: int, value: int) -> None:
         function = self._get(handle, Function)
         if attribute != 8 or value > 227 * 1024:
@@ -271,6 +277,8 @@ class Machine(Base):
         fits = all(0 < n <= most for n, most in zip(sizes, _GRID + _BLOCK, strict=True))
         if not fits or block[0] * block[1] * block[2] > 1024 or shared > function.shared[0]:
             raise Refused("CUDA_ERROR_INVALID_VALUE")
+        if not function.loaded[0] and self._stream(stream_handle).capture is not None:
+            raise Refused("CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED")
         kernel = self.kernels.get(function.name)
         if kernel is None:
             raise Misuse(f"the stand-in was given no kernel '{function.name}'")

@@ -74,6 +74,7 @@ class Function:
     name: str
     parameters: tuple[int, ...]
     shared: list[int] = field(default_factory=lambda: [48 * 1024])  # what a launch may ask for
+    loaded: list[bool] = field(default_factory=lambda: [False])  # as a lazy driver leaves it
 
 
 class Refused(Exception):

@@ -49,6 +49,7 @@ class CUstreamCaptureMode(IntEnum):
 
 
 class CUfunction_attribute(IntEnum):
+    CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK = 0
     CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8
 
 

@@ -81,6 +81,10 @@ int cuModuleGetFunction(void** function, void* module, char const* name) {
     *function = (void*)0xF0;
     return strcmp(name, "add") ? 500 : 0;
 }
+int cuFuncGetAttribute(int* value, int attribute, void* function) {
+    *value = 1024;
+    return function == (void*)0xF0 && attribute == 0 ? 0 : 1;
+}
 int cuFuncSetAttribute(void* function, int attribute, int value) {
     return function == (void*)0xF0 && attribute == 8 && value == 65536 ? 0 : 1;
 }

@@ -134,6 +134,13 @@ def test_missing_headers_are_told_and_what_was_found_instead(
     assert nvrtc.header_folder((11, 2)) == tmp_path
 
 
+def test_the_kernels_need_none_of_cudas_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Containers for running alone have NVRTC and no headers.
+    need_nvrtc()
+    monkeypatch.setattr(nvrtc, "_header_candidates", lambda number: [])
+    assert nvrtc.compile_cubin("87").kernels == compiled("87").kernels
+
+
 def test_a_missing_compiler_is_told_with_the_way_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cuda.bindings.nvrtc", None)
     with pytest.raises(MissingExtraError, match=r"acf-edge\[tensorrt\]"):

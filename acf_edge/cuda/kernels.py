@@ -52,10 +52,16 @@ class Kernels:
                 "Install the NVRTC of the driver's CUDA version, or update the driver.",
             ) from error
         # All at once: loading is not allowed while a graph is captured.
-        self._functions = {
-            name: call("cuModuleGetFunction", self._module, name.encode()) for name in cubin.kernels
-        }
+        self._functions = {name: self._in_memory(name) for name in cubin.kernels}
         self._shared: dict[str, int] = {}
+
+    def _in_memory(self, name: str) -> Any:
+        function = call("cuModuleGetFunction", self._module, name.encode())
+        # A driver that loads lazily may give a handle whose code it loads at the first launch.
+        # Asked for an attribute, it has to load it now.
+        kind = binding().CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK
+        call("cuFuncGetAttribute", kind, function)
+        return function
 
     def launch(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -60,15 +61,15 @@ def compile_source(source: bytes, name: str, sm: str, includes: Sequence[Path | 
     """Compile one source.
 
     Args:
-        source: CUDA C++; include lines are looked up in ``includes`` and in
-            the folder of CUDA's own headers.
+        source: CUDA C++; include lines are looked up in ``includes`` and, where
+            there is one, in the folder of CUDA's own headers (ours needs none of them).
         name: what the compiler's messages call it.
         sm: compute capability without its dot, ``"87"``.
         includes: folders.
 
     Raises:
         MissingExtraError: cuda-bindings is not installed.
-        InputError: no NVRTC; it cannot make code for ``sm``; CUDA's headers are missing.
+        InputError: no NVRTC, or it cannot make code for ``sm``.
         CompileError: the source is wrong.
     """
     number = version()
@@ -79,7 +80,9 @@ def compile_source(source: bytes, name: str, sm: str, includes: Sequence[Path | 
             f"{text} makes no code for SM {sm}, only for {', '.join(able)}.",
             "Install the NVRTC that belongs to the GPU's driver (SM 100 and up: CUDA 13).",
         )
-    folders = [*map(str, includes), str(header_folder(number))]
+    folders = [*map(str, includes)]
+    with contextlib.suppress(InputError):
+        folders.append(str(header_folder(number)))
     options = [f"--gpu-architecture=sm_{sm}", *OPTIONS, *(f"-I{folder}" for folder in folders)]
     program = _call("nvrtcCreateProgram", source, name.encode(), 0, [], [])
     try:

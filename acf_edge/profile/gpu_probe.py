@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from acf_edge.errors import AcfError
+from acf_edge.errors import AcfError, InputError
 
 Facts = dict[str, Any]
 
@@ -39,14 +39,18 @@ def probe_cuda() -> Facts:
 
 
 def probe_nvrtc() -> Facts:
-    """NVRTC: version, the SMs that it makes code for, where CUDA's headers are."""
+    """NVRTC: version, the SMs that it makes code for, where CUDA's headers are (None: nowhere)."""
     from acf_edge.cuda import nvrtc
 
     number = nvrtc.version()
+    try:
+        headers = str(nvrtc.header_folder(number))
+    except InputError:  # the kernels do without
+        headers = None
     return {
         "version": f"{number[0]}.{number[1]}",
         "sms": list(nvrtc.supported()),
-        "headers": str(nvrtc.header_folder(number)),
+        "headers": headers,
     }
 
 
