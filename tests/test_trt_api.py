@@ -215,6 +215,24 @@ def test_a_listener_gets_the_levels_that_it_asked_for_while_it_listens(
     assert api.last_error() == "grave cause"
 
 
+def test_what_a_listener_raises_comes_out_where_the_listening_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = install(monkeypatch, "10.13.3.9")
+    api = load_api("tensorrt")
+    logger: Any = api.logger
+    heard: list[Message] = []
+
+    def deaf(message: Message) -> None:
+        heard.append(message)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), api.log.hear(deaf):
+        logger.log(fake.ILogger.INFO, "one")
+        logger.log(fake.ILogger.INFO, "two")
+    assert [message.text for message in heard] == ["one"]
+
+
 class Count(Steps):
     def __init__(self, stop_at: int = -1, error: BaseException | None = None) -> None:
         self.seen: list[str] = []

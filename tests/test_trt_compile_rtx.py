@@ -5,6 +5,8 @@ The data types are read from the layer table that it prints.
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -21,6 +23,7 @@ from acf_edge.engine.trt.compile import (
     compile_plan,
 )
 from acf_edge.engine.trt.layers import summarize
+from acf_edge.engine.trt.log import Message
 from acf_edge.engine.trt.profiles import DEFAULT_SIZE, parse_profiles
 from acf_edge.engine.trt.targets import RTX, sm_target
 from acf_edge.errors import InputError
@@ -139,6 +142,22 @@ def test_cancelling(api: TrtApi) -> None:
     with pytest.raises(CompileCancelled):
         compile_plan(SMALL, request("86"), api, cancel=enough)
     assert len(asked) == 6
+
+
+def test_ctrl_c_is_heard_wherever_it_comes(api: TrtApi) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    heard: list[str] = []
+
+    def interrupt(message: Message) -> None:
+        # Within the logger, whose exceptions the bindings print and forget.
+        heard.append(message.text)
+        if len(heard) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with api.log.hear(interrupt), pytest.raises(KeyboardInterrupt):
+        compile_plan(SMALL, request("86"), api)
+    assert heard and signal.getsignal(signal.SIGINT) is handler
+    assert compile_plan(SMALL, request("86"), api).data
 
 
 def test_an_exception_in_a_callback_comes_out_and_the_next_build_works(api: TrtApi) -> None:

@@ -20,10 +20,11 @@ from acf_edge.engine.trt.api import (
     set_sms,
     set_workspace,
 )
+from acf_edge.engine.trt.interrupt import noted_interrupts
 from acf_edge.engine.trt.layers import Layer, layers_from_log
 from acf_edge.engine.trt.log import make_monitor
 from acf_edge.engine.trt.profiles import SizeProfile
-from acf_edge.engine.trt.targets import Target
+from acf_edge.engine.trt.targets import RTX, Target
 from acf_edge.engine.trt.watch import (
     CompileCancelled,
     Progress,
@@ -37,7 +38,7 @@ from acf_edge.errors import InputError
 if TYPE_CHECKING:
     import tensorrt as trt
 
-__all__ = ["CompileCancelled", "Plan", "Progress", "Request", "check_request", "compile_plan"]
+__all__ = ["CompileCancelled", "Plan", "Progress", "Request", "check_asked", "compile_plan"]
 
 INPUT: Final = "image"
 OUTPUT: Final = "enhanced"
@@ -139,13 +140,17 @@ def compile_plan(
         InputError: a request that the target or the library cannot fulfil, no model, an
             operator that TensorRT does not know, too small a workspace, no GPU.
         CompileCancelled: ``cancel`` said so.
+        KeyboardInterrupt: Ctrl-C, as soon as TensorRT reports its next step.
     """
-    check_request(request, api)
+    check_asked(request, api.kind)
+    _check_sms(request, api)
     record = Record()
-    with api.log.hear(record.hear):
-        return _compile(
-            onnx, request, api, record, Watch(record, on_progress, cancel), timing_cache
-        )
+    with noted_interrupts() as interrupted, api.log.hear(record.hear):
+
+        def stop() -> bool:
+            return interrupted() or (cancel is not None and cancel())
+
+        return _compile(onnx, request, api, record, Watch(record, on_progress, stop), timing_cache)
 
 
 def _compile(
@@ -187,14 +192,13 @@ def _compile(
     )
 
 
-def check_request(request: Request, api: TrtApi) -> None:
-    """Refuse what cannot be compiled, before TensorRT is asked.
+def check_asked(request: Request, backend: str) -> None:
+    """Refuse what cannot be compiled, whatever the version; needs no TensorRT.
 
     Raises:
         InputError: names what does not go together.
     """
-    target, kind = request.target, api.kind
-    target.check(request.precision, request.dla, kind)
+    request.target.check(request.precision, request.dla, backend)
     if not request.profiles:
         raise InputError("No size is named to compile for.", "Give --size, e.g. 320x180.")
     if request.level not in LEVELS:
@@ -204,8 +208,8 @@ def check_request(request: Request, api: TrtApi) -> None:
         )
     if request.workspace is not None and request.workspace < 1:
         raise InputError(f"A workspace of {request.workspace} bytes.", "Give 1 MiB or more.")
-    if api.is_rtx:
-        _check_rtx(request, api)
+    if backend == RTX:
+        _check_rtx(request)
     elif request.sms:
         raise InputError(
             "Classic TensorRT compiles for one compute capability, that of its GPU.",
@@ -218,12 +222,12 @@ def check_request(request: Request, api: TrtApi) -> None:
         )
     if request.compatible and request.target.sm in _NOT_COMPATIBLE:
         raise InputError(
-            f"TensorRT has no hardware-compatible mode on {target.title}.",
+            f"TensorRT has no hardware-compatible mode on {request.target.title}.",
             "Leave it out: engines for one Jetson module run on no other.",
         )
 
 
-def _check_rtx(request: Request, api: TrtApi) -> None:
+def _check_rtx(request: Request) -> None:
     if request.plugins:
         raise InputError(
             "TensorRT-RTX has no plugins.", "Compile the form without plugins (--no-plugins)."
@@ -234,15 +238,23 @@ def _check_rtx(request: Request, api: TrtApi) -> None:
             "Put several compute capabilities into one engine instead.",
         )
     for sm in request.targets:
-        if sm not in api.features.sms:
+        if not (sm.isascii() and sm.isdigit()):
             raise InputError(
-                f"{api.text} does not compile for SM {sm}.",
-                f"It compiles for: {', '.join(api.features.sms)}.",
+                f"'{sm}' is no compute capability.", "Write it without its dot, e.g. 89."
             )
         if request.precision == "fp8" and int(sm) < 89:
             raise InputError(f"SM {sm} has no FP8.", "Take --precision fp16, or SM 89 and up.")
     if len(set(request.targets)) != len(request.targets):
         raise InputError("A compute capability is named twice.", "Name each once.")
+
+
+def _check_sms(request: Request, api: TrtApi) -> None:
+    for sm in request.targets if api.is_rtx else ():
+        if sm not in api.features.sms:
+            raise InputError(
+                f"{api.text} does not compile for SM {sm}.",
+                f"It compiles for: {', '.join(api.features.sms)}.",
+            )
 
 
 def _parse(

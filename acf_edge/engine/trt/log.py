@@ -55,7 +55,9 @@ class Log:
     """
 
     def __init__(self, module: Module) -> None:
-        self._lock = threading.Lock()
+        # A message may come while this lock is held: a destructor of TensorRT's that Python's
+        # garbage collection calls speaks, too.
+        self._lock = threading.RLock()
         self._listeners: list[Listener] = []
         self._errors: deque[str] = deque(maxlen=KEPT_ERRORS)
         self.logger: trt.ILogger = _make_logger(module, self._take)
@@ -82,14 +84,30 @@ class Log:
 
     @contextmanager
     def hear(self, listener: Listener) -> Iterator[None]:
-        """Call a function with every message while the block runs, in TensorRT's threads."""
+        """Call a function with every message while the block runs, in TensorRT's threads.
+
+        What it raises is raised at the end of the block, and it hears nothing more: the bindings
+        print and forget what a logger raises.
+        """
+        raised: list[BaseException] = []
+
+        def guarded(message: Message) -> None:
+            if raised:
+                return
+            try:
+                listener(message)
+            except BaseException as error:
+                raised.append(error)
+
         with self._lock:
-            self._listeners.append(listener)
+            self._listeners.append(guarded)
         try:
             yield
         finally:
             with self._lock:
-                self._listeners.remove(listener)
+                self._listeners.remove(guarded)
+        if raised:
+            raise raised[0]
 
     def report(self, level: Level, text: str) -> None:
         """Say something of our own among TensorRT's messages, e.g. why a plugin refused."""
