@@ -339,6 +339,7 @@ def test_an_engine_for_other_cards_is_refused_by_name(
         (["--target", "orin-nano", "--no-plugins", "--int8-plugins"], "without plugins"),
         (["--target", "orin-nano", "--workspace", "0"], "workspace of 0"),
         (["--target", "rtx40", "--dla"], "accelerator"),
+        (["--target", "orin-nano", "--size", "8192x8192"], "too large for TensorRT"),
         (["--target", "auto"], ""),
     ],
 )

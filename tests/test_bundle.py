@@ -126,6 +126,18 @@ def test_a_failed_write_leaves_the_old_bundle(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["toy.bundle"]
 
 
+def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    write_toy(folder)  # an empty one is taken
+    write_toy(folder)  # and a bundle replaced
+    (folder / "passport.json").rename(folder / "holiday.txt")
+    before = sorted(folder.iterdir())
+    with pytest.raises(InputError, match="something else"):
+        write_toy(folder)
+    assert sorted(folder.iterdir()) == before
+
+
 def test_a_passport_that_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="notes"):
         write_bundle(tmp_path / "new", {}, toy_passport(notes=("two\nlines",)), toy_ledger())

@@ -180,6 +180,7 @@ def test_too_small_a_workspace(monkeypatch: pytest.MonkeyPatch) -> None:
         ("[a::b::1] Error Code 2: OutOfMemory (Requested size was 99 bytes.)", "ran out of memory"),
         ("Error Code 10: Could not find any implementation for node {x}.", "workspace"),
         ("CUDA initialization failure with error: 46", "lost the GPU"),
+        ("JunctionVote, shape change: NVRTC is missing. Run: pip", "a plugin failed: Junction"),
         ("Error Code 9: something\n  nobody foresaw", "Error Code 9: something nobody foresaw"),
     ],
 )

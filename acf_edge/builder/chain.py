@@ -29,9 +29,10 @@ from acf_edge.compress.calibrate import calibrate
 from acf_edge.compress.prune import choose_channels, importance, prune
 from acf_edge.compress.scales import ScaleStore, load_scales
 from acf_edge.engine import Bundle, Ledger, StageRow, cache_key
-from acf_edge.engine.bundle import LEDGER_FILE, SCALES_FILE
+from acf_edge.engine.bundle import LEDGER_FILE, SCALES_FILE, check_place
 from acf_edge.engine.ledger import DegradationQuality
 from acf_edge.engine.ort import OrtEngine
+from acf_edge.engine.trt.profiles import check_scale
 from acf_edge.errors import GateError, InputError
 from acf_edge.model.checkpoint import load_checkpoint, save_checkpoint
 from acf_edge.model.cost import cost
@@ -77,11 +78,14 @@ def build_bundle(options: BuildOptions, tell: Tell | None = None) -> BuildResult
     """
     if options.out.exists() and not options.out.is_dir():
         raise InputError(f"'{options.out}' is a file.", "Give the name of a folder.")
+    check_place(options.out)
     subject = load_subject(options.checkpoint)
     if options.prune and subject.prunable is None:
         raise InputError(
             f"A network of others ({subject.network}) cannot be pruned.", "Leave out --prune."
         )
+    if options.target != CPU:
+        check_scale(options.gpu.profiles, subject.scale)
     source = load_source(options.source, subject.scale, options.pictures)
     fresh = not options.out.parent.exists()
     work = work_folder(options.out)

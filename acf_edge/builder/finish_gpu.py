@@ -13,7 +13,6 @@ from acf_edge.builder.subject import Subject
 from acf_edge.compress.scales import ScaleStore
 from acf_edge.engine import Bundle, Ledger, Passport, StageRow
 from acf_edge.engine.trt.assemble import finish_bundle
-from acf_edge.engine.trt.compile import Request
 from acf_edge.report import render_report
 
 Tell = Callable[[str, int, int], None]
@@ -43,7 +42,7 @@ def compile_gpu_bundle(
         tell: called with progress.
     """
     begun = time.monotonic()
-    request = request_of(options)
+    request = options.request
     passport = Passport(
         network=subject.network,
         scale=subject.scale,
@@ -59,6 +58,7 @@ def compile_gpu_bundle(
         calibration_sha256=store.sha256 if store else None,
         input_profiles=tuple(profile.to_passport() for profile in options.gpu.profiles),
         sm=request.passport_sm,
+        dla=options.gpu.dla,
         notes=subject.notes,
     )
     return finish_bundle(
@@ -79,20 +79,4 @@ def compile_gpu_bundle(
         begun=begun,
         report=render_report,
         tell=lambda done, total: tell("compiled", done, total),
-    )
-
-
-def request_of(options: BuildOptions) -> Request:
-    """What TensorRT is asked for."""
-    gpu, board = options.gpu, options.board
-    workspace = None if gpu.workspace is None else gpu.workspace << 20
-    return Request(
-        target=board,
-        precision=options.resolved,
-        profiles=gpu.profiles,
-        level=gpu.level,
-        workspace=workspace,
-        dla=gpu.dla,
-        compatible=gpu.compatible,
-        sms=gpu.sms,
     )

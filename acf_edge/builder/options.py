@@ -8,8 +8,9 @@ from pathlib import Path
 
 from acf_edge.compress.calibrate import METHODS
 from acf_edge.degrade import load_recipe
+from acf_edge.engine.trt.compile import Request, check_asked
 from acf_edge.engine.trt.profiles import DEFAULT_SIZE, SizeProfile, parse_profiles
-from acf_edge.engine.trt.targets import Target, find_target
+from acf_edge.engine.trt.targets import CLASSIC, Target, find_target
 from acf_edge.errors import InputError
 
 CPU = "cpu"
@@ -110,8 +111,8 @@ class BuildOptions:
         if self.target == CPU:
             self._check_cpu()
         else:
-            self.board.check(self.precision, self.gpu.dla, self.backend)
             self._check_plugins()
+            check_asked(self.request, self.backend)
         if self.method not in METHODS:
             raise InputError(
                 f"Unknown calibration method '{self.method}'.", f"There are: {', '.join(METHODS)}."
@@ -140,6 +141,12 @@ class BuildOptions:
             )
 
     def _check_plugins(self) -> None:
+        if self.gpu.plugins == "on" and self.backend != CLASSIC:
+            raise InputError("There are no plugins in TensorRT-RTX.", "Leave --plugins out.")
+        if self.gpu.dla and (self.gpu.plugins == "on" or self.gpu.int8_plugins):
+            raise InputError(
+                "A deep-learning accelerator runs no plugins.", "Leave --plugins or --dla out."
+            )
         if self.gpu.int8_plugins and (self.resolved != "int8" or self.gpu.plugins == "off"):
             raise InputError(
                 f"Plugins on INT8 codes were asked for with {self.resolved}"
@@ -162,6 +169,21 @@ class BuildOptions:
         if self.target == CPU:
             return ORT
         return self.gpu.runtime or self.board.backend_for(self.precision)
+
+    @property
+    def request(self) -> Request:
+        """What TensorRT is asked for; the target is a GPU."""
+        gpu = self.gpu
+        return Request(
+            target=self.board,
+            precision=self.resolved,
+            profiles=gpu.profiles,
+            level=gpu.level,
+            workspace=None if gpu.workspace is None else gpu.workspace << 20,
+            dla=gpu.dla,
+            compatible=gpu.compatible,
+            sms=gpu.sms,
+        )
 
     @property
     def resolved(self) -> str:

@@ -154,6 +154,7 @@ def _recompile(args: argparse.Namespace) -> int:
     from acf_edge.engine.trt.recompile import Changes, recompile
     from acf_edge.report import render_report
 
+    _refuse_what_needs_the_checkpoint(args)
     changes = Changes(
         target=args.target,
         sizes=tuple(args.size) if args.size else None,
@@ -164,6 +165,7 @@ def _recompile(args: argparse.Namespace) -> int:
         runtime=args.runtime.replace("-", "_") if args.runtime else None,
         compatible=args.compatible,
         sms=tuple(args.sm or ()),
+        dla=args.dla,
     )
     with show_progress(quiet=args.json) as tell:
         bundle = recompile(
@@ -175,6 +177,19 @@ def _recompile(args: argparse.Namespace) -> int:
         )
     _show(args, bundle, ())
     return 0
+
+
+def _refuse_what_needs_the_checkpoint(args: argparse.Namespace) -> None:
+    from acf_edge.errors import InputError
+
+    names = ("prune", "calibrate", "recipe", "allow_drop", "int8_plugins")
+    asked = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name)]
+    if asked:
+        raise InputError(
+            f"'{args.checkpoint}' is a bundle, whose models are made: {', '.join(asked)} would "
+            "change them.",
+            "Leave them out, or build from the checkpoint.",
+        )
 
 
 def _show(args: argparse.Namespace, bundle: Bundle, resumed: tuple[str, ...]) -> None:

@@ -73,10 +73,11 @@ def write_bundle(
         The bundle with the passport as written.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: it cannot be written, or the folder holds something else than a bundle.
         ValueError: a name that no bundle may hold (a mistake of the caller).
     """
     folder = Path(folder)
+    check_place(folder)
     for name in files:
         if not _NAME.fullmatch(name) or name in (PASSPORT_FILE, LEDGER_FILE):
             raise ValueError(f"{name!r} cannot be the name of a file given for a bundle")
@@ -95,6 +96,22 @@ def write_bundle(
         Passport.loads(text)
         (temporary / PASSPORT_FILE).write_bytes(text)
     return Bundle(folder, passport, ledger)
+
+
+def check_place(folder: Path) -> None:
+    """Refuse to write a bundle over a folder that holds something else.
+
+    Raises:
+        InputError: it is there, is not empty and is no bundle.
+    """
+    try:
+        if not folder.is_dir() or (folder / PASSPORT_FILE).is_file() or not any(folder.iterdir()):
+            return
+    except OSError as error:
+        raise explain_os_error(error, folder) from error
+    raise InputError(
+        f"'{folder}' holds something else already.", "Name a new folder, or an engine bundle."
+    )
 
 
 def open_bundle(path: Path | str, verify: bool = True) -> Bundle:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from acf_edge.engine.bundle import PLAN_FILE, Bundle, open_bundle
+from acf_edge.engine.bundle import Bundle, open_bundle
 from acf_edge.engine.protocol import Engine
 from acf_edge.errors import InputError
 from acf_edge.resources import default_bundle
@@ -25,13 +24,6 @@ def _onnxruntime(bundle: Bundle, threads: int | None, profile: bool, spin: bool)
 def _tensorrt(bundle: Bundle, threads: int | None, profile: bool, spin: bool) -> Engine:
     from acf_edge.engine.trt.runtime import load_trt
 
-    if PLAN_FILE not in bundle.passport.files:
-        folder = shlex.quote(str(bundle.path))
-        raise InputError(
-            f"'{bundle.path}' is not compiled yet: TensorRT makes the engine on the board itself.",
-            f"There, run: acf-edge build {folder} -o {folder} --target auto (or add "
-            f"--rebuild auto).",
-        )
     return load_trt(bundle, threads, profile, spin)
 
 

@@ -73,6 +73,7 @@ class Passport:
         device: name of the device it was compiled on, None where it does not matter.
         sm: compute capability such as ``"87"``, several with commas; None on a CPU.
         tensorrt_version, plugin_hash, kernel_hash: None without TensorRT.
+        dla: the models are written for the deep-learning accelerator.
         notes: remarks on shapes, e.g. to what the widths are aligned.
         files: name -> :class:`FileEntry`; filled in when the bundle is written.
         accuracy: from the ledger; filled in when the bundle is written.
@@ -97,6 +98,7 @@ class Passport:
     tensorrt_version: str | None = None
     plugin_hash: str | None = None
     kernel_hash: str | None = None
+    dla: bool = False
     notes: tuple[str, ...] = ()
     files: Mapping[str, FileEntry] = field(default_factory=dict)
     accuracy: tuple[StageQuality, ...] = ()
@@ -172,6 +174,9 @@ class Passport:
                 for name, entry in sorted(self.files.items())
             },
         }
+        if self.dla:
+            # Left out elsewhere: older passports do not have it.
+            data["dla"] = True
         data["digest"] = _digest(data)
         return data
 
@@ -221,6 +226,7 @@ class Passport:
             tensorrt_version=fields.optional_text("tensorrt_version"),
             plugin_hash=fields.optional_text("plugin_hash"),
             kernel_hash=fields.optional_text("kernel_hash"),
+            dla=table.get("dla", False) is True,
             notes=fields.texts("notes"),
             files={name: _entry(name, item) for name, item in fields.table("files").items()},
             accuracy=tuple(_stage_quality(item) for item in fields.items("accuracy")),

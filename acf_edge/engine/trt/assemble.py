@@ -24,7 +24,7 @@ from acf_edge.engine.bundle import (
 from acf_edge.engine.ledger import Ledger, StageRow
 from acf_edge.engine.passport import Passport
 from acf_edge.engine.trt.api import TrtApi, load_api
-from acf_edge.engine.trt.compile import Plan, Progress, Request, compile_plan
+from acf_edge.engine.trt.compile import CompileCancelled, Plan, Progress, Request, compile_plan
 from acf_edge.engine.trt.layers import summarize
 from acf_edge.engine.trt.plugin_fields import plugin_hash
 from acf_edge.engine.trt.store import PlanStore, Surroundings, compile_cached
@@ -111,15 +111,23 @@ def compile_models(
     forms = (True, False) if both else (plugins == "on",)
     device = None if request.target.ahead_of_time(backend) else open_device().name
     tried: list[tuple[float | None, bool, Plan]] = []
+    failed = ""
     for form in forms:
         wanted = replace(request, plugins=form)
         model = models[PLUGIN_FILE if form else MODEL_FILE]
-        plan = _compile(model, wanted, api, device or "", on_progress)
-        tried.append((_milliseconds(api, plan, wanted, scale), form, plan))
+        try:
+            plan = _compile(model, wanted, api, device or "", on_progress)
+            tried.append((_milliseconds(api, plan, wanted, scale), form, plan))
+        except AcfError as error:
+            # The inlined form needs none of what plugins need: it is the way out.
+            hopeless = isinstance(error, CompileCancelled) or getattr(error, "sticky", False)
+            if hopeless or not (both and form):
+                raise
+            failed = f"; plugins fail: {error.problem}"
     # Without times the inlined form stands: it needs nothing that could be missing later.
     timed = [one for one in tried if one[0] is not None]
     ms, form, plan = min(timed, key=lambda one: one[0] or 0.0) if timed else tried[-1]
-    note = _note(api, tried, form, plan)
+    note = _note(api, tried, form, plan) + failed
     return Compiled(plan.data, form, note, ms, api.module.__version__, device)
 
 

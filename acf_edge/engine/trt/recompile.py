@@ -13,12 +13,13 @@ from acf_edge.engine.bundle import (
     PLUGIN_FILE,
     REPORT_FILE,
     Bundle,
+    check_place,
     open_bundle,
 )
 from acf_edge.engine.ledger import Ledger, StageRow
 from acf_edge.engine.passport import cache_key
-from acf_edge.engine.trt.assemble import Report, Tell, finish_bundle
-from acf_edge.engine.trt.compile import Request
+from acf_edge.engine.trt.assemble import Report, Tell, finish_bundle, why_not_here
+from acf_edge.engine.trt.compile import Request, check_asked
 from acf_edge.engine.trt.profiles import DEFAULT_SIZE, SizeProfile, check_scale, parse_profiles
 from acf_edge.engine.trt.targets import CLASSIC, RTX, find_target
 from acf_edge.errors import InputError
@@ -37,6 +38,8 @@ class Changes:
         precision: only the bundle's own can be had without the checkpoint.
         runtime: ``"tensorrt"`` or ``"tensorrt_rtx"``.
         compatible, sms: as in :class:`acf_edge.engine.trt.compile.Request`.
+        dla: only a bundle whose models were written for the accelerator takes it, and does so
+            without being asked.
     """
 
     target: str | None = None
@@ -48,6 +51,7 @@ class Changes:
     runtime: str | None = None
     compatible: bool = False
     sms: tuple[str, ...] = ()
+    dla: bool = False
 
 
 def recompile(
@@ -69,7 +73,8 @@ def recompile(
 
     Raises:
         InputError: a bundle for a CPU, a precision that it does not have, a GPU that cannot be
-            compiled for, or nothing here that compiles.
+            compiled for, nothing here that compiles for this very machine, or an engine in
+            ``out`` that would be replaced by none.
     """
     begun = time.monotonic()
     changes = changes or Changes()
@@ -86,9 +91,20 @@ def recompile(
             f"'{bundle.path}' holds {passport.precision}, and '{changes.precision}' was asked for.",
             "Build from the checkpoint with that --precision.",
         )
+    if changes.target == "cpu":
+        raise InputError(
+            f"'{bundle.path}' holds models for GPUs.",
+            "Build from the checkpoint: acf-edge build CHECKPOINT -o BUNDLE --target cpu",
+        )
+    if changes.dla and not passport.dla:
+        raise InputError(
+            f"The models of '{bundle.path}' are not written for the deep-learning accelerator.",
+            "Build from the checkpoint with --dla.",
+        )
+    check_place(out)
     target = find_target(changes.target or "auto")
     backend = changes.runtime or passport.backend
-    precision = target.check(passport.precision, backend=backend)
+    precision = target.check(passport.precision, passport.dla, backend)
     profiles = _profiles(bundle, changes)
     check_scale(profiles, passport.scale)
     request = Request(
@@ -97,9 +113,18 @@ def recompile(
         profiles=profiles,
         level=3 if changes.level is None else changes.level,
         workspace=changes.workspace,
+        dla=passport.dla,
         compatible=changes.compatible,
         sms=changes.sms,
     )
+    check_asked(request, backend)
+    reason = why_not_here(target, backend)
+    if reason is not None and changes.target in (None, "auto"):
+        raise InputError(f"'{bundle.path}' cannot be compiled here: {reason}")
+    if reason is not None and (out / PLAN_FILE).exists():
+        raise InputError(
+            f"The engine in '{out}' would be replaced by none: {reason}", "Give another -o."
+        )
     made_here = (PLAN_FILE, REPORT_FILE, LEDGER_FILE, PASSPORT_FILE)
     files = {name: bundle.read(name) for name in passport.files if name not in made_here}
     if backend == RTX:

@@ -8,6 +8,7 @@ process, for the profiler.
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 
@@ -24,6 +25,7 @@ from acf_edge.engine.trt.pipeline import Job
 from acf_edge.engine.trt.profiles import choose_profile
 from acf_edge.engine.trt.ticket import Ticket
 from acf_edge.engine.trt.worker_engine import WorkerEngine, can_work_apart
+from acf_edge.errors import InputError
 
 __all__ = ["TrtEngine", "load_trt", "open_trt"]
 
@@ -49,12 +51,23 @@ def load_trt(
     """
     if profile or not can_work_apart():
         return open_trt(bundle, Options(spin=spin), profile=profile)
-    return WorkerEngine(bundle.read(ENGINE_FILE), bundle.passport, bundle.path, Options(spin=spin))
+    return WorkerEngine(_read_plan(bundle), bundle.passport, bundle.path, Options(spin=spin))
 
 
 def open_trt(bundle: Bundle, options: Options | None = None, *, profile: bool = False) -> TrtEngine:
     """The same engine in this process; arguments and errors as :func:`load_trt`."""
     return TrtEngine(bundle, options or Options(), profile=profile)
+
+
+def _read_plan(bundle: Bundle) -> bytes:
+    if ENGINE_FILE not in bundle.passport.files:
+        folder = shlex.quote(str(bundle.path))
+        raise InputError(
+            f"'{bundle.path}' is not compiled yet: TensorRT makes the engine on the board itself.",
+            f"There, run: acf-edge build {folder} -o {folder} --target auto (or add "
+            f"--rebuild auto).",
+        )
+    return bundle.read(ENGINE_FILE)
 
 
 class TrtEngine:
@@ -78,7 +91,7 @@ class TrtEngine:
     def __init__(self, bundle: Bundle, options: Options, *, profile: bool = False) -> None:
         self._passport = bundle.passport
         self._open = open_plan(
-            bundle.read(ENGINE_FILE), bundle.passport, str(bundle.path), options, profiled=profile
+            _read_plan(bundle), bundle.passport, str(bundle.path), options, profiled=profile
         )
         self._pipeline = self._open.pipeline
         self._frames = DeviceFrames(self._pipeline)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from acf_edge.engine.trt.api import OUR_OPERATORS
 from acf_edge.engine.trt.layers import TABLE_WORDS
 from acf_edge.engine.trt.log import Message, Steps
 from acf_edge.errors import AcfError, InputError
@@ -223,6 +224,13 @@ def explain_failure(record: Record, title: str, workspace: int, size: str) -> Ac
         workspace: bytes that were allowed.
         size: the largest picture, e.g. ``"1280x720"``.
     """
+    # What a plugin of ours says comes first: TensorRT goes on to find no implementation for it.
+    ours = [one for one in record.errors if one.startswith(tuple(f"{n}, " for n in OUR_OPERATORS))]
+    if ours:
+        return InputError(
+            f"{title} could not compile this network, since a plugin failed: {ours[0]}",
+            "'acf-edge doctor' tells what plugins need; --no-plugins compiles without them.",
+        )
     errors = "\n".join(record.errors)
     asked = [int(number) for number in _ASKED.findall(errors)]
     # TensorRT-RTX calls it "out of memory" where the workspace is what is too small.
