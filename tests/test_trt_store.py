@@ -20,6 +20,7 @@ from acf_edge.engine.trt.store import (
     plan_key,
 )
 from acf_edge.engine.trt.targets import find_target, sm_target
+from acf_edge.errors import InputError
 
 REQUEST = Request(find_target("rtx30"), "fp16", parse_profiles(["64x64:320x180:1280x720"]))
 AROUND = Surroundings("tensorrt", "10.13.3.9", "RTX 3090", "k" * 64)
@@ -175,3 +176,14 @@ def test_where_it_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.setenv("ACF_EDGE_CACHE", str(tmp_path / "mine"))
     assert cache_folder() == tmp_path / "mine"
     assert PlanStore().folder == tmp_path / "mine"
+
+
+def test_a_cache_that_everybody_may_write_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ACF_EDGE_CACHE", str(tmp_path))
+    tmp_path.chmod(0o777)
+    with pytest.raises(InputError, match="Everybody may write"):
+        cache_folder()
+    tmp_path.chmod(0o755)
+    assert cache_folder() == tmp_path

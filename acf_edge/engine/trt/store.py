@@ -11,7 +11,9 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +38,22 @@ _KEY: Final = re.compile(r"[0-9a-f]{64}")
 
 def cache_folder() -> Path:
     """Where what can be made again is kept: ``$ACF_EDGE_CACHE``, else ``acf-edge`` in the
-    user's cache folder."""
+    user's cache folder.
+
+    Raises:
+        InputError: everybody may write there. An engine is code, and its hash lies beside it.
+    """
     named = os.environ.get("ACF_EDGE_CACHE")
-    if named:
-        return Path(named)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "acf-edge"
+    users = Path(base) if base else Path.home() / ".cache"
+    folder = Path(named) if named else users / "acf-edge"
+    with contextlib.suppress(OSError):
+        if folder.stat().st_mode & stat.S_IWOTH:
+            raise InputError(
+                f"Everybody may write to the cache folder '{folder}', and engines are code.",
+                f"Run: chmod o-w {shlex.quote(str(folder))}, or name another in ACF_EDGE_CACHE.",
+            )
+    return folder
 
 
 @dataclass(frozen=True)
