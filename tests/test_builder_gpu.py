@@ -315,6 +315,28 @@ def test_tensorrt_rtx_compiles_ahead_of_time(
 
 
 @needs_rtx
+def test_what_was_measured_outlives_a_compilation_that_fails(
+    checkpoint: Path, photos: Path, tmp_path: Path
+) -> None:
+    wishes: dict[str, Any] = {"target": "rtx40", "precision": "fp8"}
+    with pytest.raises(InputError, match="workspace of 1 MiB"):
+        build(checkpoint, photos, tmp_path / "rtx", gpu={"workspace": 1}, **wishes)
+    assert not (tmp_path / "rtx").exists()
+    options = BuildOptions(
+        checkpoint,
+        tmp_path / "rtx",
+        source=str(photos),
+        recipes=("acf-std",),
+        allow_drop=1.0,
+        threads=1,
+        gpu=GpuOptions(sizes=(SIZE,)),
+        **wishes,
+    )
+    assert "quantized" in build_bundle(options).resumed
+    assert not (tmp_path / "rtx.work").exists()
+
+
+@needs_rtx
 def test_an_engine_for_other_cards_is_refused_by_name(
     checkpoint: Path, photos: Path, tmp_path: Path
 ) -> None:

@@ -93,8 +93,10 @@ def build_bundle(options: BuildOptions, tell: Tell | None = None) -> BuildResult
     try:
         bundle = chain.run()
     except InputError:
-        # Nothing half-written stays behind; only a gate's verdict is worth keeping.
-        shutil.rmtree(work, ignore_errors=True)
+        # Nothing half-written stays behind; only a gate's verdict is worth keeping, and what was
+        # measured and tuned before TensorRT refused, which another --workspace may mend.
+        if not chain.gpu_compiles:
+            shutil.rmtree(work, ignore_errors=True)
         if fresh:
             remove_if_empty(options.out.parent)
         raise
@@ -113,6 +115,7 @@ class _Chain:
         self.scale = subject.scale
         self.dialect = choose_dialect(options, self._pictures)
         self.resumed: list[str] = []
+        self.gpu_compiles = False
         try:
             self.ledger = Ledger.load(work / LEDGER_FILE)
         except InputError:
@@ -151,6 +154,7 @@ class _Chain:
             # TensorRT's room is of no use to the others.
             from acf_edge.builder.finish_gpu import compile_gpu_bundle
 
+            self.gpu_compiles = True
             bundle = compile_gpu_bundle(
                 self.options, files, subject, store, self.ledger, key, self.tell
             )
