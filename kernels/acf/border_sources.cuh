@@ -26,12 +26,54 @@ struct Nv12Source {
         if (p.row >= height || p.column >= width) return;
         const int chroma_width = (width + 1) / 2, chroma_height = (height + 1) / 2;
         const int pair = p.column / 2, line = p.row / 2;
+        const unsigned char *grey_at[2], *pairs_at[3];  // rows; lines above, here, below
+#pragma unroll
+        for (int r = 0; r < 2; ++r)
+            grey_at[r] = luma + static_cast<long long>(luma_pitch) * least(p.row + r, height - 1);
+#pragma unroll
+        for (int k = 0; k < 3; ++k)
+            pairs_at[k] = chroma + static_cast<long long>(chroma_pitch) *
+                                       least(most(line + k - 1, 0), chroma_height - 1);
+        Pack8 grey[2], four[3];
+        Pair2 before[3], after[3];
+        // One branch for all, so that all loads are on their way before one is waited for.
+        if (p.column + kColumns <= width && on_border(luma, 8) && on_border(chroma, 8) &&
+            (luma_pitch | chroma_pitch) % 8 == 0) {
+#pragma unroll
+            for (int k = 0; k < 3; ++k) {
+                four[k] = load_8(pairs_at[k] + 2 * pair);
+                before[k] = load_2(pairs_at[k] + 2 * most(pair - 1, 0));
+                after[k] = load_2(pairs_at[k] + 2 * least(pair + 4, chroma_width - 1));
+            }
+#pragma unroll
+            for (int r = 0; r < 2; ++r) grey[r] = load_8(grey_at[r] + p.column);
+        } else {
+#pragma unroll
+            for (int k = 0; k < 3; ++k) {
+#pragma unroll
+                for (int i = 0; i < 8; ++i)
+                    four[k].byte[i] =
+                        byte_at(pairs_at[k] + 2 * least(pair + i / 2, chroma_width - 1) + i % 2);
+#pragma unroll
+                for (int i = 0; i < 2; ++i) {
+                    before[k].byte[i] = byte_at(pairs_at[k] + 2 * most(pair - 1, 0) + i);
+                    after[k].byte[i] =
+                        byte_at(pairs_at[k] + 2 * least(pair + 4, chroma_width - 1) + i);
+                }
+            }
+#pragma unroll
+            for (int r = 0; r < 2; ++r) {
+#pragma unroll
+                for (int i = 0; i < kColumns; ++i)
+                    grey[r].byte[i] = byte_at(grey_at[r] + least(p.column + i, width - 1));
+            }
+        }
         float u[2][6], v[2][6];  // pairs -1..4, as they are at the tile's two rows
         {
             float above_u[6], above_v[6], below_u[6], below_v[6];
-            pairs(most(line - 1, 0), pair, chroma_width, above_u, above_v);
-            pairs(line, pair, chroma_width, u[0], v[0]);
-            pairs(least(line + 1, chroma_height - 1), pair, chroma_width, below_u, below_v);
+            pairs(before[0], four[0], after[0], above_u, above_v);
+            pairs(before[1], four[1], after[1], u[0], v[0]);
+            pairs(before[2], four[2], after[2], below_u, below_v);
 #pragma unroll
             for (int i = 0; i < 6; ++i) {
                 u[1][i] = between(u[0][i], below_u[i], siting.down_after);
@@ -42,52 +84,30 @@ struct Nv12Source {
         }
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            const unsigned char* row = luma + static_cast<long long>(luma_pitch) *
-                                                  least(p.row + r, height - 1);
-            Pack8 grey;
-            if (p.column + kColumns <= width && on_border(row + p.column, 8)) {
-                grey = load_8(row + p.column);
-            } else {
-#pragma unroll
-                for (int i = 0; i < kColumns; ++i)
-                    grey.byte[i] = byte_at(row + least(p.column + i, width - 1));
-            }
 #pragma unroll
             for (int i = 0; i < kColumns; ++i) {
                 const int k = i / 2 + 1;
                 const int other = i % 2 ? k + 1 : k - 1;
                 const float weight = i % 2 ? siting.across_after : siting.across_before;
-                rgb_of(matrix, number_of(grey.byte[i]), between(u[r][k], u[r][other], weight),
+                rgb_of(matrix, number_of(grey[r].byte[i]), between(u[r][k], u[r][other], weight),
                        between(v[r][k], v[r][other], weight), &tile.value[0][r][i],
                        &tile.value[1][r][i], &tile.value[2][r][i]);
             }
         }
     }
 
-    // Cb and Cr of the pairs first - 1 .. first + 4 of a line; beyond the picture, its last ones.
-    __device__ void pairs(int line, int first, int count, float* u, float* v) const {
-        const unsigned char* row = chroma + static_cast<long long>(chroma_pitch) * line;
-        if (first + 4 <= count && on_border(row + 2 * first, 8)) {
-            const Pack8 four = load_8(row + 2 * first);
+    // Cb and Cr of six pairs as numbers.
+    __device__ static void pairs(const Pair2& before, const Pack8& four, const Pair2& after,
+                                 float* u, float* v) {
+        u[0] = number_of(before.byte[0]);
+        v[0] = number_of(before.byte[1]);
 #pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                u[i + 1] = number_of(four.byte[2 * i]);
-                v[i + 1] = number_of(four.byte[2 * i + 1]);
-            }
-        } else {
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                const unsigned char* at = row + 2 * least(first + i, count - 1);
-                u[i + 1] = number_of(byte_at(at));
-                v[i + 1] = number_of(byte_at(at + 1));
-            }
+        for (int i = 0; i < 4; ++i) {
+            u[i + 1] = number_of(four.byte[2 * i]);
+            v[i + 1] = number_of(four.byte[2 * i + 1]);
         }
-        const unsigned char* before = row + 2 * most(first - 1, 0);
-        const unsigned char* after = row + 2 * least(first + 4, count - 1);
-        u[0] = number_of(byte_at(before));
-        v[0] = number_of(byte_at(before + 1));
-        u[5] = number_of(byte_at(after));
-        v[5] = number_of(byte_at(after + 1));
+        u[5] = number_of(after.byte[0]);
+        v[5] = number_of(after.byte[1]);
     }
 };
 
@@ -153,21 +173,46 @@ struct PlanarSource {
 
     __device__ void load(const Place& p, int height, int width, Tile& tile) const {
         if (p.row >= height || p.column >= width) return;
+        // One branch for all, so that all loads are on their way before one is waited for.
+        if (p.column + kColumns <= width && on_border(planes, 16) &&
+            (plane_step | pitch) % 16 == 0) {
+            constexpr int packs = kColumns / Lanes<T>::count;
+            Pack raw[3][2][packs];
+#pragma unroll
+            for (int c = 0; c < 3; ++c) {
+#pragma unroll
+                for (int r = 0; r < 2; ++r) {
+                    const T* row = row_at(c, least(p.row + r, height - 1)) + p.column;
+#pragma unroll
+                    for (int k = 0; k < packs; ++k)
+                        raw[c][r][k] = acf::load(row + k * Lanes<T>::count);
+                }
+            }
+#pragma unroll
+            for (int c = 0; c < 3; ++c) {
+#pragma unroll
+                for (int r = 0; r < 2; ++r) {
+#pragma unroll
+                    for (int k = 0; k < packs; ++k) {
+                        float part[Lanes<T>::count];
+                        unpack<T>(raw[c][r][k], part);
+#pragma unroll
+                        for (int i = 0; i < Lanes<T>::count; ++i)
+                            tile.value[c][r][k * Lanes<T>::count + i] = code_of(part[i]);
+                    }
+                }
+            }
+            return;
+        }
 #pragma unroll
         for (int c = 0; c < 3; ++c) {
 #pragma unroll
             for (int r = 0; r < 2; ++r) {
                 const T* row = row_at(c, least(p.row + r, height - 1));
-                float element[kColumns];
-                if (p.column + kColumns <= width && on_border(row + p.column, 16)) {
-                    load_8(row + p.column, element);
-                } else {
 #pragma unroll
-                    for (int i = 0; i < kColumns; ++i)
-                        element[i] = element_at(row + least(p.column + i, width - 1));
-                }
-#pragma unroll
-                for (int i = 0; i < kColumns; ++i) tile.value[c][r][i] = code_of(element[i]);
+                for (int i = 0; i < kColumns; ++i)
+                    tile.value[c][r][i] =
+                        code_of(element_at(row + least(p.column + i, width - 1)));
             }
         }
     }

@@ -86,6 +86,16 @@ __device__ inline Pack8 load_8(const unsigned char* at) {
     return *reinterpret_cast<const Pack8*>(at);
 }
 
+struct alignas(2) Pair2 {
+    unsigned char byte[2];
+};
+
+// `at` lies on 2 bytes.
+__device__ inline Pair2 load_2(const unsigned char* at) {
+    ACF_TOUCH(at, 2, false);
+    return *reinterpret_cast<const Pair2*>(at);
+}
+
 __device__ inline void store_8(unsigned char* at, const Pack8& eight) {
     ACF_TOUCH(at, 8, true);
     *reinterpret_cast<Pack8*>(at) = eight;
@@ -168,18 +178,6 @@ struct Pixels {
 };
 
 // 8 elements of a plane's row; `at` lies on 16 bytes.
-template <class T>
-__device__ inline void load_8(const T* at, float (&value)[kColumns]) {
-    constexpr int lanes = Lanes<T>::count;
-#pragma unroll
-    for (int k = 0; k < kColumns; k += lanes) {
-        float part[lanes];
-        unpack<T>(acf::load(at + k), part);
-#pragma unroll
-        for (int i = 0; i < lanes; ++i) value[k + i] = part[i];
-    }
-}
-
 template <class T>
 __device__ inline void store_8(T* at, const float (&value)[kColumns]) {
     constexpr int lanes = Lanes<T>::count;
