@@ -125,9 +125,15 @@ struct PictureSource {
 
     __device__ void load(const Place& p, int height, int width, Tile& tile) const {
         const int start = p.column - kColumns * p.lane;
-        for (int r = 0; r < 2 && p.row < height; ++r)
-            fetch_row(row_at(least(p.row + r, height - 1)) + 3 * start, rows.of(p.band, r),
-                      3 * least(kSpan, width - start), p.lane);
+        if (p.row < height) {
+            RowFetch fetch[2];
+#pragma unroll
+            for (int r = 0; r < 2; ++r)
+                fetch[r].begin(row_at(least(p.row + r, height - 1)) + 3 * start,
+                               3 * least(kSpan, width - start), p.lane);
+#pragma unroll
+            for (int r = 0; r < 2; ++r) fetch[r].finish(rows.of(p.band, r), p.lane);
+        }
         __syncthreads();
         if (p.row >= height || p.column >= width) return;
 #pragma unroll

@@ -124,20 +124,42 @@ struct Rows {
     }
 };
 
-// A warp copies ``count`` bytes, as whole packs wherever there are some. Those in device memory
+// A warp copies bytes of a row, as whole packs wherever there are some. Those in device memory
 // begin anywhere; those in shared memory begin as far behind ``pack`` as these lie off a border.
-__device__ inline void fetch_row(const unsigned char* row, unsigned char* pack, int count,
-                                 int lane) {
-    const int skew = bytes_off(row), end = skew + count;
-    row -= skew;
-    for (int at = 16 * lane; at < end; at += 16 * kLanes) {
-        if (at >= skew && at + 16 <= end) {
-            *reinterpret_cast<Pack*>(pack + at) = load(row + at);
-        } else {
-            for (int i = most(at, skew); i < least(at + 16, end); ++i) pack[i] = byte_at(row + i);
+// In two steps, so that several rows' loads are on their way before one is waited for.
+struct RowFetch {
+    static constexpr int kRounds = (kRowBytes + 16 * kLanes - 1) / (16 * kLanes);
+    const unsigned char* row;
+    int skew, end;
+    Pack packs[kRounds];
+
+    __device__ bool whole(int at) const { return at >= skew && at + 16 <= end; }
+
+    // ``count`` bytes, 3 * kSpan at most.
+    __device__ void begin(const unsigned char* from, int count, int lane) {
+        skew = bytes_off(from);
+        end = skew + count;
+        row = from - skew;
+#pragma unroll
+        for (int k = 0; k < kRounds; ++k) {
+            const int at = 16 * (lane + k * kLanes);
+            if (whole(at)) packs[k] = load(row + at);
         }
     }
-}
+
+    __device__ void finish(unsigned char* pack, int lane) const {
+#pragma unroll
+        for (int k = 0; k < kRounds; ++k) {
+            const int at = 16 * (lane + k * kLanes);
+            if (whole(at)) {
+                *reinterpret_cast<Pack*>(pack + at) = packs[k];
+            } else {
+                for (int i = most(at, skew); i < least(at + 16, end); ++i)
+                    pack[i] = byte_at(row + i);
+            }
+        }
+    }
+};
 
 __device__ inline void put_row(unsigned char* row, const unsigned char* pack, int count, int lane) {
     const int skew = bytes_off(row), end = skew + count;
