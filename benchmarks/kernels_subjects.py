@@ -121,7 +121,7 @@ def operator_subject(case: Case, seed: int, judged: bool = True) -> Subject:
     def judge(results: Results) -> float:
         found = kernels_cases.unpack(results["output"], case.output, case.dtype, case.layout)
         wrong = kernels_cases.error(case, found, kernels_cases.truth(case, inputs))
-        return wrong / kernels_cases.LIMITS[case.dtype]
+        return wrong / kernels_cases.limit(case)
 
     return Subject(
         case.label,

@@ -20,6 +20,7 @@ from rich.console import Console
 from acf_edge.cuda.driver import Device
 from acf_edge.cuda.kernels import Kernels
 from acf_edge.cuda.plan import Pointer
+from acf_edge.ops.reference import sigmoid
 from acf_edge.resources import data_folder
 from benchmarks import kernels, kernels_board, kernels_cases, kernels_rivals, kernels_subjects
 from benchmarks.kernels_cases import ATTENTION, JUNCTION, Case, Traffic
@@ -207,6 +208,23 @@ def test_layouts_pack_and_unpack(dtype: str, layout: str) -> None:
         assert (packed[1, 2, 3, :11] == array[1, :, 2, 3]).all()
     if layout == "chw32":
         assert (packed[1, 0, 2, 3, :11] == array[1, :, 2, 3]).all()
+
+
+def test_a_sigmoid_of_one_instruction_is_right_and_a_step_is_not() -> None:
+    # A GPU's tanh.approx is off by what the emulation's is not.
+    case = Case(JUNCTION, "int8", "nchw", 1, 32, 64, 64, branches=3)
+    inputs = kernels_cases.make_inputs(case, 0)
+    x, e = (np.asarray(a[0], np.float64) for a in (inputs.features, inputs.logits))
+    weights = [array.astype(np.float64) for array in inputs.weights.values()]
+    vote = sigmoid(weights[0] @ (x * case.scales[0]).mean(axis=(1, 2)) + weights[1])
+    off = np.random.default_rng(0).choice([-1.0, 1.0], e.shape) * 2.0**-12
+    codes = x * (sigmoid(e * case.scales[1]) + off) * vote[:, None, None]
+    codes = codes.reshape(3, 32, 64, 64).sum(0, keepdims=True) * case.scales[0] / case.scales[2]
+    result = np.clip(np.rint(codes), -128, 127)
+    expected = kernels_cases.truth(case, inputs)
+    assert 0.51 < kernels_cases.error(case, result, expected) <= kernels_cases.limit(case)
+    result[0, 0, 0, 0] += np.sign(np.rint(codes) - codes)[0, 0, 0, 0] or 1.0
+    assert kernels_cases.error(case, result, expected) > kernels_cases.limit(case)
 
 
 def test_sets_of_buffers_outgrow_the_cache() -> None:
