@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = Path(acf_edge.__file__).resolve().parent
 
 # What everybody may import: modules of the package that import no room.
-COMMON = {"", "errors", "files", "resources"}
+COMMON = {"", "children", "errors", "files", "resources"}
 
 WORKSHOP = ("ops", "model", "train", "compress", "export", "foreign")
 RUNTIME = ("cuda", "engine", "profile", "stream")

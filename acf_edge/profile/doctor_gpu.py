@@ -7,12 +7,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from acf_edge.children import python_command
 from acf_edge.profile.clocks import Clock, gpu_clocks, l4t_release
 
 _TIMEOUT: Final = 30.0
@@ -102,7 +102,7 @@ def ask(*questions: str, timeout: float = _TIMEOUT) -> dict[str, Answer]:
     environment["PYTHONPATH"] = f"{_PACKAGE}{os.pathsep}{known}" if known else str(_PACKAGE)
     started: dict[str, subprocess.Popen[bytes] | OSError] = {}
     for what in questions:
-        command = [sys.executable, "-m", "acf_edge.profile.gpu_probe", what]
+        command = [*python_command("acf_edge.profile.gpu_probe"), what]
         try:
             started[what] = subprocess.Popen(
                 command,

@@ -1,8 +1,8 @@
 """One question about CUDA or TensorRT, answered in a process of its own.
 
 A broken driver or library may print, hang or end the process that loads it; and TensorRT and
-TensorRT-RTX do not get on in one process. So ``python -m acf_edge.profile.gpu_probe WHAT`` asks,
-and the doctor reads the last line that it prints: JSON.
+TensorRT-RTX do not get on in one process. So this module's :func:`main` is asked
+``WHAT``, and the doctor reads the last line that it prints: JSON.
 """
 
 from __future__ import annotations
@@ -92,5 +92,11 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Answer the question that is the first argument; returns the exit code."""
     print(f"\n{json.dumps(answer(sys.argv[1]))}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""The process that has the GPU: ``python -m acf_edge.engine.trt.worker SOCKET PLAN FRAMES``.
+"""The process that has the GPU; its arguments are ``SOCKET PLAN FRAMES``.
 
 It is started by :class:`acf_edge.engine.trt.worker_engine.WorkerEngine` with three descriptors:
 a socket, a file with the engine's bytes, and the memory that frames lie in. It ends when the

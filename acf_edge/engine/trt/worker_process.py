@@ -14,6 +14,7 @@ from dataclasses import asdict
 from multiprocessing.connection import Connection
 from typing import IO, Final
 
+from acf_edge.children import python_command
 from acf_edge.engine.passport import Passport
 from acf_edge.engine.trt.buffers import SharedSlot
 from acf_edge.engine.trt.opening import Options
@@ -61,7 +62,7 @@ class WorkerStart:
         command: Sequence[str] | None = None,
     ) -> None:
         self._name = passport.name
-        self._command = list(command or (sys.executable, "-m", "acf_edge.engine.trt.worker"))
+        self._command = list(command or python_command("acf_edge.engine.trt.worker"))
         self._slots = options.slots
         self._setup = Setup(passport.dumps().decode(), what, asdict(options), in_size, out_size)
         try:
