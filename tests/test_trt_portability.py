@@ -147,6 +147,8 @@ def test_tensorrt_rtx_does_not_care_for_the_device() -> None:
         ("80+", "75", False),
         ("80+", "87", False),
         ("80+", "110", False),
+        ("ada+", "89", False),
+        ("+", "89", False),
     ],
 )
 def test_which_compute_capabilities_an_engine_covers(built: str, sm: str, runs: bool) -> None:

@@ -98,7 +98,8 @@ def covers(built: str, sm: str) -> bool:
         if part == sm:
             return True
         # Boards are left out of the hardware-compatible mode.
-        if part.endswith("+") and sm not in ("87", "110") and int(sm) >= int(part[:-1]):
+        since = part[:-1] if part.endswith("+") else ""
+        if since.isdecimal() and sm not in ("87", "110") and int(sm) >= int(since):
             return True
     return False
 
