@@ -307,6 +307,13 @@ class Machine(Base):
             raise TypeError("the bindings take the enumeration alone")
         queueing.begin(stream, int(mode))
 
+    def cuThreadExchangeStreamCaptureMode(self, mode: int) -> int:
+        if not isinstance(mode, self.CUstreamCaptureMode):
+            raise TypeError("the bindings take the enumeration alone")
+        before = getattr(self._thread, "mode", self.CUstreamCaptureMode(0))
+        self._thread.mode = mode
+        return before
+
     def cuStreamEndCapture(self, handle: int) -> int:
         word, graph = queueing.end(self._stream(handle))
         if graph is None:

@@ -199,7 +199,7 @@ class Base:
                     raise Refused(fault[1])
         if name not in _ANYWHERE and not getattr(self._thread, "context", 0):
             raise Refused("CUDA_ERROR_INVALID_CONTEXT")
-        if name in _UNSAFE:
+        if name in _UNSAFE and getattr(self._thread, "mode", 0) != 2:
             self._spoil(lambda capture: capture.mode != 2)
 
     def _spoil(self, touched: Callable[[queueing.Capture], bool]) -> None:

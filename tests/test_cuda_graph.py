@@ -138,6 +138,20 @@ def test_an_event_from_outside_is_refused_inside(gpu: Machine) -> None:
         event.query()
 
 
+def test_kernels_may_be_loaded_while_this_thread_captures(gpu: Machine) -> None:
+    device, stream, buffer = open_device(), Stream(), DeviceBuffer(SIZE)
+    fill(buffer.pointer, 1, SIZE, stream)
+    with Graph.capture(stream) as graph:
+        kernels = Kernels(device, gpu.cubin())
+        arguments = (buffer.pointer, buffer.pointer, np.int32(SIZE), np.int32(2))
+        kernels.launch("add", (1, 1, 1), (64, 1, 1), arguments, 0, stream)
+    graph.launch(stream)
+    stream.synchronize()
+    assert (gpu.memory.view(buffer.pointer, SIZE) == 3).all()
+    with pytest.raises(CudaError), Graph.capture(stream):
+        DeviceBuffer(16)  # the exception was for the kernels alone
+
+
 def test_another_thread_may_allocate_while_one_captures(gpu: Machine) -> None:
     device = open_device()
     stream, buffer = Stream(), DeviceBuffer(SIZE)

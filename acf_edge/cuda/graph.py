@@ -75,6 +75,20 @@ class Graph:
             call("cuGraphExecDestroy", runnable)
 
 
+@contextlib.contextmanager
+def beside_captures() -> Iterator[None]:
+    """What this thread calls in the block may allocate and load, though it captures meanwhile.
+
+    It becomes no part of the capture. TensorRT captures while it times a plugin.
+    """
+    kinds = binding().CUstreamCaptureMode
+    before = call("cuThreadExchangeStreamCaptureMode", kinds.CU_STREAM_CAPTURE_MODE_RELAXED)
+    try:
+        yield
+    finally:
+        call("cuThreadExchangeStreamCaptureMode", before)
+
+
 def _throw_away(handle: int) -> None:
     """End a capture that failed; what made it fail is what the caller wants to hear."""
     with contextlib.suppress(CudaError):

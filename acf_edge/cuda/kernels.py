@@ -10,6 +10,7 @@ import numpy as np
 
 from acf_edge.cuda.cubin import Cubin
 from acf_edge.cuda.driver import CudaError, Device, Stream, binding, call, handle_of
+from acf_edge.cuda.graph import beside_captures
 from acf_edge.cuda.store import cached_cubin
 from acf_edge.errors import InputError
 
@@ -41,8 +42,16 @@ class Kernels:
     def __init__(self, device: Device, cubin: Cubin) -> None:
         self.device = device
         self.cubin = cubin
+        with beside_captures():
+            self._module = self._load()
+            # All at once: a capture that has to load on its way is a capture that can fail.
+            self._functions = {name: self._in_memory(name) for name in cubin.kernels}
+        self._shared: dict[str, int] = {}
+
+    def _load(self) -> Any:
+        device, cubin = self.device, self.cubin
         try:
-            self._module = call("cuModuleLoadData", cubin.image)
+            return call("cuModuleLoadData", cubin.image)
         except CudaError as error:
             if error.sticky:
                 raise
@@ -51,9 +60,6 @@ class Kernels:
                 f" for SM {cubin.sm} on a GPU of SM {device.sm} ({error.name}).",
                 "Install the NVRTC of the driver's CUDA version, or update the driver.",
             ) from error
-        # All at once: loading is not allowed while a graph is captured.
-        self._functions = {name: self._in_memory(name) for name in cubin.kernels}
-        self._shared: dict[str, int] = {}
 
     def _in_memory(self, name: str) -> Any:
         function = call("cuModuleGetFunction", self._module, name.encode())

@@ -65,8 +65,7 @@ class Launcher(Protocol):
 class DeviceKernels:
     """The kernels of the GPU whose context is current, loaded at the first call for it.
 
-    The context is the GPU's primary one, as TensorRT, PyTorch and we use it. Must not be called for
-    the first time while a stream is captured.
+    The context is the GPU's primary one, as TensorRT, PyTorch and we use it.
     """
 
     _loaded: dict[int, Launcher] = field(default_factory=dict)
