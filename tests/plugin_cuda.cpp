@@ -19,6 +19,7 @@
 #include <memory>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -35,6 +36,7 @@ struct Launch {
 };
 
 bool capturing = false;
+CUstreamCaptureMode capture_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;  // of the one thread
 std::vector<Launch> recorded;
 
 int setting(char const* name, int otherwise) {
@@ -58,6 +60,8 @@ std::map<std::string, Kernel> const& kernels() {
     }();
     return known;
 }
+
+bool refused_now() { return capturing && capture_mode != CU_STREAM_CAPTURE_MODE_RELAXED; }
 
 CUresult while_capturing(char const* what) {
     std::printf("cuda %s WHILE CAPTURING\n", what);
@@ -160,7 +164,7 @@ STAND_IN CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute,
 // Machine code is an ELF file whose flags tell the SM: in the second byte, or (before CUDA 13) in
 // the first. It runs on its own major version, from its own minor one on.
 STAND_IN CUresult cuModuleLoadData(CUmodule* module, void const* image) {
-    if (capturing) return while_capturing("cuModuleLoadData");
+    if (refused_now()) return while_capturing("cuModuleLoadData");
     auto const* const bytes = static_cast<unsigned char const*>(image);
     if (setting("ACF_STAND_IN_REFUSES", 0)) return CUDA_ERROR_NO_BINARY_FOR_GPU;
     if (std::memcmp(bytes, "\177ELF", 4) != 0) return CUDA_ERROR_INVALID_IMAGE;
@@ -174,10 +178,15 @@ STAND_IN CUresult cuModuleLoadData(CUmodule* module, void const* image) {
     return CUDA_SUCCESS;
 }
 
+STAND_IN CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode* mode) {
+    std::swap(*mode, capture_mode);
+    return CUDA_SUCCESS;
+}
+
 STAND_IN CUresult cuModuleUnload(CUmodule) { return CUDA_SUCCESS; }
 
 STAND_IN CUresult cuModuleGetFunction(CUfunction* function, CUmodule, char const* name) {
-    if (capturing) return while_capturing("cuModuleGetFunction");
+    if (refused_now()) return while_capturing("cuModuleGetFunction");
     auto const found = kernels().find(name);
     if (found == kernels().end()) return CUDA_ERROR_NOT_FOUND;
     *function = reinterpret_cast<CUfunction>(const_cast<Kernel*>(&found->second));
@@ -185,7 +194,7 @@ STAND_IN CUresult cuModuleGetFunction(CUfunction* function, CUmodule, char const
 }
 
 STAND_IN CUresult cuFuncGetAttribute(int* value, CUfunction_attribute, CUfunction function) {
-    if (capturing) return while_capturing("cuFuncGetAttribute");
+    if (refused_now()) return while_capturing("cuFuncGetAttribute");
     std::printf("cuda has in memory %s\n", reinterpret_cast<Kernel*>(function)->name.c_str());
     *value = 1024;
     return CUDA_SUCCESS;

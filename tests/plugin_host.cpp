@@ -3,7 +3,7 @@
 //
 //   plugin_host LIBRARY op=NAME field=NAME:TYPE:VALUE ... in=TYPE:FORMAT:DIMS[:FILE[:SHIFT]] ...
 //               out=TYPE:FORMAT:DIMS[:FILE:BYTES[:SHIFT]] [profile=HxW] [stop=created|built]
-//               [trt=LIBRARY] [cuda=LIBRARY] [runs=N]
+//               [trt=LIBRARY] [cuda=LIBRARY] [runs=N] [early=1: captures while code is loaded]
 //
 // One line per step on standard output. Memory of the "GPU" is this process's; every buffer stands
 // between guards. What is handed over is spoilt as soon as TensorRT would have let go of it.
@@ -38,6 +38,7 @@ struct Case {
     std::vector<Tensor> inputs, outputs;
     Dims profile{};
     int runs{2};
+    bool early{false};
 };
 
 // NAME:TYPE:VALUE[:LENGTH]
@@ -85,6 +86,7 @@ Case case_of(int count, char** words) {
         else if (key == "trt") made.trt = value;
         else if (key == "cuda") made.cuda = value;
         else if (key == "runs") made.runs = std::stoi(value);
+        else if (key == "early") made.early = value == "1";
         else throw std::runtime_error("no key '" + key + "'");
     }
     return made;
@@ -218,7 +220,9 @@ int walk_runtime(IPluginV3& plugin, Case const& given, size_t workspace_bytes, C
     }
     Tensor const& target = given.outputs.at(0);
     auto const count = static_cast<int32_t>(inputs.size());
+    if (given.early) capture(1);
     int32_t status = runtime.onShapeChange(inputs.data(), count, &target.desc, 1);
+    if (given.early) capture(0);
     std::printf("shape-change %d\n", status);
     if (status != 0) return 0;
     std::vector<char> first;

@@ -111,6 +111,14 @@ def test_a_whole_life_gives_the_references_result(built: Built, case: Case, tmp_
     assert not padding.any()
 
 
+def test_kernels_may_be_loaded_while_a_stream_is_captured(built: Built, tmp_path: Path) -> None:
+    told = walk(built, [*VOTE.words(tmp_path), "early=1"])
+
+    assert told.one("shape-change") == "0", told.lines
+    assert told.of("enqueue") == ["0", "0"]
+    assert not [line for line in told.of("cuda") if "CAPTURING" in line]
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case)[5:60])
 def test_launches_and_workspace_are_those_of_the_python_plan(
     built: Built, case: Case, tmp_path: Path

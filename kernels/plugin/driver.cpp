@@ -29,6 +29,7 @@ struct Driver {
     decltype(&cuModuleGetFunction) function{nullptr};
     decltype(&cuFuncGetAttribute) function_attribute{nullptr};
     decltype(&cuLaunchKernel) launch{nullptr};
+    decltype(&cuThreadExchangeStreamCaptureMode) exchange_capture_mode{nullptr};
 };
 
 template <typename Function>
@@ -56,6 +57,7 @@ Driver open_driver() {
     find_in(library, "cuModuleGetFunction", found.function);
     find_in(library, "cuFuncGetAttribute", found.function_attribute);
     find_in(library, "cuLaunchKernel", found.launch);
+    find_in(library, "cuThreadExchangeStreamCaptureMode", found.exchange_capture_mode);
     return found;
 }
 
@@ -74,6 +76,21 @@ std::string error_text(CUresult result) {
 void demand(CUresult result, std::string const& what) {
     if (result != CUDA_SUCCESS) throw CudaFailure(what + " failed: " + error_text(result));
 }
+
+// While one lives, this thread may load code though it captures a stream: TensorRT captures while
+// it times a plugin. What is loaded becomes no part of the capture.
+class BesideCaptures {
+public:
+    BesideCaptures() {
+        demand(driver().exchange_capture_mode(&mode_), "cuThreadExchangeStreamCaptureMode");
+    }
+    ~BesideCaptures() { driver().exchange_capture_mode(&mode_); }
+    BesideCaptures(BesideCaptures const&) = delete;
+    BesideCaptures& operator=(BesideCaptures const&) = delete;
+
+private:
+    CUstreamCaptureMode mode_{CU_STREAM_CAPTURE_MODE_RELAXED};  // then what it was before
+};
 
 int current_sm() {
     CUdevice device = 0;
@@ -119,6 +136,7 @@ std::string driver_text() {
 // A kernel's name -> a function that is in memory. Asking for an attribute makes the driver load
 // it now, where lazy loading would do so at the first launch: too late while a stream is captured.
 CUfunction loaded_function(CUmodule module, char const* name) {
+    BesideCaptures const relaxed;
     CUfunction function = nullptr;
     CUresult const result = driver().function(&function, module, name);
     if (result != CUDA_SUCCESS)
@@ -139,6 +157,7 @@ LoadedKernels::LoadedKernels() {
         throw CudaFailure("no kernels for SM " + std::to_string(sm) + "; this build has " +
                           embedded_sms() + ": build it again with -DACF_SMS=" +
                           std::to_string(sm));
+    BesideCaptures const relaxed;
     CUresult const result = driver().load(&module_, image->data);
     if (result != CUDA_SUCCESS)
         throw CudaFailure("the driver (" + driver_text() + ") refused the kernels for SM " +

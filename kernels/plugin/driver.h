@@ -31,7 +31,7 @@ private:
 };
 
 // The kernels in the context that is current on this thread; loaded at the first call for that
-// context and kept while the process lives. Must not be called while a stream is captured.
+// context and kept while the process lives.
 // Throws CudaFailure.
 std::shared_ptr<LoadedKernels const> kernels_of_current_context();
 

@@ -167,8 +167,7 @@ int32_t Plugin::enqueue(PluginTensorDesc const* inputDesc, PluginTensorDesc cons
     });
 }
 
-// Loads code only where the shape is new: enqueue() after onShapeChange() finds all in place, as
-// it must while a stream is captured.
+// Loads code only where the shape is new: enqueue() after onShapeChange() finds all in place.
 void Plugin::prepare(Problem const& problem) {
     if (prepared_ == nullptr || !(prepared_->problem() == problem))
         prepared_ = std::make_shared<Prepared const>(problem, settings_);
