@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +111,27 @@ def write_text(path: Path | str, text: str) -> None:
     """Write UTF-8 text whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept: ``$ACF_EDGE_CACHE``, else ``acf-edge`` in the
+    user's cache folder.
+
+    Raises:
+        InputError: everybody may write there. Engines and kernels are code, and
+            their hashes lie beside them.
+    """
+    named = os.environ.get("ACF_EDGE_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME")
+    users = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
+    folder = Path(named) if named else users / "acf-edge"
+    with contextlib.suppress(OSError):
+        if folder.stat().st_mode & stat.S_IWOTH:
+            raise InputError(
+                f"Everybody may write to the cache folder '{folder}', and what lies there is run.",
+                f"Run: chmod o-w {shlex.quote(str(folder))}, or name another in ACF_EDGE_CACHE.",
+            )
+    return folder
 
 
 def _umask() -> int:

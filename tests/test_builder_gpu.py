@@ -244,6 +244,39 @@ def test_a_damaged_rebuild_is_made_anew(portable: Bundle) -> None:
         open_bundle(fitted)
 
 
+@pytest.mark.parametrize("harm", ["damaged", "missing"])
+def test_a_lost_engine_is_made_again(portable: Bundle, tmp_path: Path, harm: str) -> None:
+    said: list[str] = []
+    with board():
+        folder = recompile(portable, tmp_path / "here").path
+        plan = folder / "engine.plan"
+        plan.write_bytes(b"x" * plan.stat().st_size)
+        if harm == "missing":
+            plan.unlink()
+        with pytest.raises(InputError):
+            open_bundle(folder)
+        fitted = fitting_bundle(folder, "auto", said.append)
+        assert fitted != folder and harm in said[0]
+        open_bundle(fitted)
+        # And by hand, in place.
+        recompile(folder, folder)
+        open_bundle(folder)
+
+
+def test_a_rebuild_asks_for_what_was_asked_for(portable: Bundle, tmp_path: Path) -> None:
+    wished = Changes(plugins="off", level=2, workspace=256 << 20)
+    with board():
+        first = recompile(portable, tmp_path / "here", wished)
+    assert first.passport.wishes == {"level": 2, "plugins": "off", "workspace": 256 << 20}
+    with board(version="10.13.3.9") as found:
+        fitted = open_bundle(fitting_bundle(first.path))
+        assert found.world.builds == 1
+    assert fitted.passport.wishes == first.passport.wishes
+    with board():
+        other = recompile(first, tmp_path / "other", Changes(level=3, plugins="auto"))
+    assert other.passport.wishes == {"workspace": 256 << 20}
+
+
 def test_rebuilding_does_not_help_without_a_gpu(portable: Bundle) -> None:
     with rig(devices=0), pytest.raises(InputError) as caught:
         fitting_bundle(portable.path)

@@ -15,12 +15,12 @@ from acf_edge.engine.trt.profiles import parse_profiles
 from acf_edge.engine.trt.store import (
     PlanStore,
     Surroundings,
-    cache_folder,
     compile_cached,
     plan_key,
 )
 from acf_edge.engine.trt.targets import find_target, sm_target
 from acf_edge.errors import InputError
+from acf_edge.files import cache_folder
 
 REQUEST = Request(find_target("rtx30"), "fp16", parse_profiles(["64x64:320x180:1280x720"]))
 AROUND = Surroundings("tensorrt", "10.13.3.9", "RTX 3090", "k" * 64)

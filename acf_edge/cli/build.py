@@ -158,12 +158,12 @@ def _recompile(args: argparse.Namespace) -> int:
     changes = Changes(
         target=args.target,
         sizes=tuple(args.size) if args.size else None,
-        plugins="on" if args.plugins else "off" if args.no_plugins else "auto",
+        plugins="on" if args.plugins else "off" if args.no_plugins else None,
         level=args.level,
         workspace=None if args.workspace is None else args.workspace << 20,
         precision=args.precision,
         runtime=args.runtime.replace("-", "_") if args.runtime else None,
-        compatible=args.compatible,
+        compatible=args.compatible or None,
         sms=tuple(args.sm or ()),
         dla=args.dla,
     )

@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from acf_edge import files
 from acf_edge.cuda import nvrtc
 from acf_edge.cuda.cubin import Cubin, Resources
 from acf_edge.cuda.sources import kernel_hash
@@ -25,10 +25,12 @@ _FORMAT = 1
 
 
 def cache_folder() -> Path:
-    """``acf-edge/kernels`` in ``XDG_CACHE_HOME``, or else in ``~/.cache``."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    base = Path(home) if home and Path(home).is_absolute() else Path("~/.cache").expanduser()
-    return base / "acf-edge" / "kernels"
+    """Where cubins are kept: ``kernels`` in :func:`acf_edge.files.cache_folder`.
+
+    Raises:
+        InputError: everybody may write there.
+    """
+    return files.cache_folder() / "kernels"
 
 
 def cached_cubin(sm: str, driver: str | None = None, folder: Path | None = None) -> Cubin:

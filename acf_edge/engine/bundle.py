@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -114,13 +114,14 @@ def check_place(folder: Path) -> None:
     )
 
 
-def open_bundle(path: Path | str, verify: bool = True) -> Bundle:
+def open_bundle(path: Path | str, verify: bool = True, without: Collection[str] = ()) -> Bundle:
     """Read a bundle's passport and ledger and check every listed file.
 
     Args:
         path: the folder.
         verify: hash every listed file. Without it only presence and size are
             checked; :meth:`Bundle.read` checks what it reads in any case.
+        without: files that are not looked at: what is about to be made anew.
 
     Raises:
         InputError: not a bundle; a file that is absent or differs by so much as
@@ -137,7 +138,7 @@ def open_bundle(path: Path | str, verify: bool = True) -> Bundle:
             )
     if LEDGER_FILE not in passport.files:
         raise InputError(f"The passport of '{path}' lists no ledger.", _remedy(path, passport))
-    for name in sorted(passport.files):
+    for name in sorted(set(passport.files) - set(without)):
         _check_size(path, passport, name)
         if verify:
             _check_hash(path, passport, name)

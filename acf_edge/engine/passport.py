@@ -74,6 +74,8 @@ class Passport:
         sm: compute capability such as ``"87"``, several with commas; None on a CPU.
         tensorrt_version, plugin_hash, kernel_hash: None without TensorRT.
         dla: the models are written for the deep-learning accelerator.
+        wishes: how TensorRT was asked to compile, where that was not the usual way:
+            ``level``, ``workspace`` (bytes), ``plugins``, ``compatible``.
         notes: remarks on shapes, e.g. to what the widths are aligned.
         files: name -> :class:`FileEntry`; filled in when the bundle is written.
         accuracy: from the ledger; filled in when the bundle is written.
@@ -99,6 +101,7 @@ class Passport:
     plugin_hash: str | None = None
     kernel_hash: str | None = None
     dla: bool = False
+    wishes: Mapping[str, int | str | bool] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     files: Mapping[str, FileEntry] = field(default_factory=dict)
     accuracy: tuple[StageQuality, ...] = ()
@@ -177,6 +180,8 @@ class Passport:
         if self.dla:
             # Left out elsewhere: older passports do not have it.
             data["dla"] = True
+        if self.wishes:
+            data["wishes"] = dict(sorted(self.wishes.items()))
         data["digest"] = _digest(data)
         return data
 
@@ -227,6 +232,7 @@ class Passport:
             plugin_hash=fields.optional_text("plugin_hash"),
             kernel_hash=fields.optional_text("kernel_hash"),
             dla=table.get("dla", False) is True,
+            wishes=_wishes(fields, table.get("wishes", {})),
             notes=fields.texts("notes"),
             files={name: _entry(name, item) for name, item in fields.table("files").items()},
             accuracy=tuple(_stage_quality(item) for item in fields.items("accuracy")),
@@ -276,6 +282,13 @@ def _hash(fields: Fields, name: str) -> str:
     if not is_sha256(value):
         raise fields.bad(f"has no SHA-256 in the field '{name}'")
     return value
+
+
+def _wishes(fields: Fields, table: Any) -> dict[str, int | str | bool]:
+    known = {"level": int, "workspace": int, "plugins": str, "compatible": bool}
+    if not isinstance(table, dict) or any(type(v) is not known.get(k) for k, v in table.items()):
+        raise fields.bad("has something else than wishes in the field 'wishes'")
+    return dict(table)
 
 
 def _entry(name: str, data: object) -> FileEntry:

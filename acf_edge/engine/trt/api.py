@@ -277,7 +277,7 @@ def refuse_plugins(api: TrtApi) -> None:
     modules += [
         sys.modules[name] for names in MODULES.values() for name in names if name in sys.modules
     ]
-    found = {name for module in modules for name in registered_operators(module)}
+    found = {name for module in modules for name in registered_operators(module, OUR_OPERATORS)}
     if found:
         raise InputError(
             f"A plugin for {' and '.join(sorted(found))} is registered in this process, and the "
@@ -286,13 +286,22 @@ def refuse_plugins(api: TrtApi) -> None:
         )
 
 
-def registered_operators(module: Any) -> list[str]:
-    """Which of our operators have a creator in a module's registry, by whomever."""
+def registered_operators(module: Any, unknown: Sequence[str] = ()) -> list[str]:
+    """Which of our operators have a creator in a module's registry, by whomever.
+
+    Args:
+        module: TensorRT's; None = not loaded.
+        unknown: the answer where the registry does not tell.
+    """
     ask = getattr(module, "get_plugin_registry", None)
     registry = ask() if ask is not None else None
     if registry is None:
         return []
-    names = {creator.name for creator in registry.all_creators}
+    # TensorRT 10.3 gives none of them where one is of a kind that its bindings do not know.
+    found = registry.all_creators
+    if found is None:
+        return list(unknown)
+    names = {creator.name for creator in found}
     return [name for name in OUR_OPERATORS if name in names]
 
 

@@ -31,6 +31,7 @@ from acf_edge.engine.trt.store import PlanStore, Surroundings, compile_cached
 from acf_edge.engine.trt.targets import CLASSIC, Target
 from acf_edge.errors import AcfError, InputError
 
+USUAL_LEVEL: Final = 3
 PLUGINS: Final = ("auto", "on", "off")
 Tell = Callable[[int, int], None]
 """Progress: (done, in all)."""
@@ -240,6 +241,7 @@ def finish_bundle(
     )
     passport = replace(
         passport,
+        wishes=_wishes(request, plugins),
         runtime_version=compiled.version,
         tensorrt_version=compiled.version or None,
         device=compiled.device,
@@ -255,3 +257,17 @@ def finish_bundle(
         contents[REPORT_FILE] = page.encode()
     tell(100, 100)
     return write_bundle(out, contents, passport, ledger)
+
+
+def _wishes(request: Request, plugins: str) -> dict[str, int | str | bool]:
+    """What a later compilation of the same bundle shall do again."""
+    wishes: dict[str, int | str | bool] = {}
+    if request.level != USUAL_LEVEL:
+        wishes["level"] = request.level
+    if request.workspace is not None:
+        wishes["workspace"] = request.workspace
+    if plugins != "auto":
+        wishes["plugins"] = plugins
+    if request.compatible:
+        wishes["compatible"] = True
+    return wishes

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Final
 
 from acf_edge.cuda import kernel_hash, open_device
-from acf_edge.engine.bundle import Bundle, open_bundle
+from acf_edge.engine.bundle import PLAN_FILE, REPORT_FILE, Bundle, open_bundle
 from acf_edge.engine.passport import cache_key
 from acf_edge.engine.trt.api import load_api
 from acf_edge.engine.trt.plugin_fields import plugin_hash
-from acf_edge.engine.trt.portability import Machine, describe_here, differences, refusal
+from acf_edge.engine.trt.portability import Difference, Machine, describe_here, differences, refusal
 from acf_edge.engine.trt.recompile import Changes, recompile
-from acf_edge.engine.trt.store import cache_folder
 from acf_edge.engine.trt.targets import CLASSIC, RTX
 from acf_edge.errors import InputError
+from acf_edge.files import cache_folder
 
 REBUILD: Final = ("never", "auto")
 _BUNDLES: Final = "bundles"
@@ -60,11 +60,13 @@ def fitting_bundle(
         raise InputError(f"Unknown choice '{rebuild}'.", f"There are: {', '.join(REBUILD)}.")
     if rebuild == "never":
         return path
-    opened = open_bundle(path, verify=False)
+    opened = open_bundle(path, verify=False, without=(PLAN_FILE, REPORT_FILE))
     if opened.passport.backend not in (CLASSIC, RTX):
         return path
     machine = this_machine(opened.passport.backend)
     fatal = [one for one in differences(opened.passport, machine) if one.fatal]
+    if not fatal and (harm := _harm(opened)):
+        fatal = [Difference("engine file", "what the passport says", harm)]
     if not fatal:
         return path
     if any(one.remedy for one in fatal):
@@ -83,6 +85,15 @@ def fitting_bundle(
     if left:
         raise refusal(made.passport, left, str(path))
     return kept
+
+
+def _harm(bundle: Bundle) -> str:
+    """What is wrong with the engine's file; empty = nothing."""
+    try:
+        bundle.read(PLAN_FILE)
+    except InputError:
+        return "damaged" if (bundle.path / PLAN_FILE).is_file() else "missing"
+    return ""
 
 
 def _key(bundle: Bundle, machine: Machine) -> str:

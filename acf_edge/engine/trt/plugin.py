@@ -99,7 +99,7 @@ def load_library(api: TrtApi, path: Path) -> None:
 def _keep_from_rtx(api: TrtApi) -> None:
     """Where TensorRT-RTX sees the same registry, take everything back and refuse."""
     for name in MODULES["tensorrt_rtx"]:
-        if registered_operators(sys.modules.get(name)):
+        if registered_operators(sys.modules.get(name), OPERATORS):
             unregister(api)
             raise InputError(
                 f"{api.text} and TensorRT-RTX share one list of plugins in this process, and the "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from acf_edge.engine.bundle import (
     LEDGER_FILE,
@@ -18,7 +19,7 @@ from acf_edge.engine.bundle import (
 )
 from acf_edge.engine.ledger import Ledger, StageRow
 from acf_edge.engine.passport import cache_key
-from acf_edge.engine.trt.assemble import Report, Tell, finish_bundle, why_not_here
+from acf_edge.engine.trt.assemble import USUAL_LEVEL, Report, Tell, finish_bundle, why_not_here
 from acf_edge.engine.trt.compile import Request, check_asked
 from acf_edge.engine.trt.profiles import DEFAULT_SIZE, SizeProfile, check_scale, parse_profiles
 from acf_edge.engine.trt.targets import CLASSIC, RTX, find_target
@@ -44,12 +45,12 @@ class Changes:
 
     target: str | None = None
     sizes: tuple[str, ...] | None = None
-    plugins: str = "auto"
+    plugins: str | None = None
     level: int | None = None
     workspace: int | None = None
     precision: str | None = None
     runtime: str | None = None
-    compatible: bool = False
+    compatible: bool | None = None
     sms: tuple[str, ...] = ()
     dla: bool = False
 
@@ -78,8 +79,10 @@ def recompile(
     """
     begun = time.monotonic()
     changes = changes or Changes()
-    bundle = source if isinstance(source, Bundle) else open_bundle(source)
-    passport = bundle.passport
+    if not isinstance(source, Bundle):
+        # A lost or damaged engine is no reason not to make it anew.
+        source = open_bundle(source, without=(PLAN_FILE, REPORT_FILE))
+    bundle, passport = source, source.passport
     if passport.backend not in (CLASSIC, RTX):
         raise InputError(
             f"'{bundle.path}' is built for the target '{passport.target}'; only bundles for GPUs "
@@ -107,14 +110,16 @@ def recompile(
     precision = target.check(passport.precision, passport.dla, backend)
     profiles = _profiles(bundle, changes)
     check_scale(profiles, passport.scale)
+    wishes = {name: value for name, value in vars(changes).items() if value is not None}
+    asked: dict[str, Any] = {**passport.wishes, **wishes}
     request = Request(
         target=target,
         precision=precision,
         profiles=profiles,
-        level=3 if changes.level is None else changes.level,
-        workspace=changes.workspace,
+        level=asked.get("level", USUAL_LEVEL),
+        workspace=asked.get("workspace"),
         dla=passport.dla,
-        compatible=changes.compatible,
+        compatible=asked.get("compatible", False),
         sms=changes.sms,
     )
     check_asked(request, backend)
@@ -146,7 +151,7 @@ def recompile(
         fresh,
         ledger,
         request,
-        plugins=changes.plugins,
+        plugins=asked.get("plugins", "auto"),
         row=StageRow(
             "compiled",
             "pass",

@@ -11,9 +11,7 @@ import hashlib
 import json
 import os
 import re
-import shlex
 import shutil
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +21,7 @@ from acf_edge.engine.fields import Fields, canonical_json
 from acf_edge.engine.trt.compile import Plan, Request
 from acf_edge.engine.trt.layers import Layer
 from acf_edge.errors import InputError
-from acf_edge.files import atomic_folder, atomic_path
+from acf_edge.files import atomic_folder, atomic_path, cache_folder
 
 FORMAT: Final = 1
 LARGEST: Final = 4 << 30
@@ -34,26 +32,6 @@ _NOTES: Final = "engine.json"
 _TIMINGS: Final = "timings"
 _ENGINES: Final = "engines"
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
-
-
-def cache_folder() -> Path:
-    """Where what can be made again is kept: ``$ACF_EDGE_CACHE``, else ``acf-edge`` in the
-    user's cache folder.
-
-    Raises:
-        InputError: everybody may write there. An engine is code, and its hash lies beside it.
-    """
-    named = os.environ.get("ACF_EDGE_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME")
-    users = Path(base) if base else Path.home() / ".cache"
-    folder = Path(named) if named else users / "acf-edge"
-    with contextlib.suppress(OSError):
-        if folder.stat().st_mode & stat.S_IWOTH:
-            raise InputError(
-                f"Everybody may write to the cache folder '{folder}', and engines are code.",
-                f"Run: chmod o-w {shlex.quote(str(folder))}, or name another in ACF_EDGE_CACHE.",
-            )
-    return folder
 
 
 @dataclass(frozen=True)

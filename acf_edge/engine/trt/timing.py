@@ -36,9 +36,11 @@ def time_plan(api: TrtApi, plan: bytes, scale: int, size: Size, runs: int = RUNS
     engine = load_plan(api, plan, "the new engine", scale)
     stream = Stream()
     pixels = CHANNELS * size[0] * size[1]
-    buffers = [DeviceBuffer(max(1, n)) for n in (pixels, pixels * scale**2, engine.memory)]
+    buffers: list[DeviceBuffer] = []
     binding = None
     try:
+        for length in (pixels, pixels * scale**2, engine.memory):
+            buffers.append(DeviceBuffer(max(1, length)))
         binding = Binding(engine, size, buffers[2].pointer, stream)
         binding.bind(buffers[0].pointer, buffers[1].pointer)
         times = []
