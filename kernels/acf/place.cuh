@@ -5,8 +5,10 @@
 
 namespace acf {
 
+constexpr int kGroup = 32;
+
 // Channels in groups of `lanes`: [image][group][pixel][lane]. One group with all the channels is
-// NHWC, groups of 32 are kCHW32.
+// NHWC, groups of 32 are kCHW32: where there are several, they are of 32.
 struct Slab {
     Index pixels;  // of an image
     Index group;   // elements of a group
@@ -21,7 +23,10 @@ struct Slab {
         return left < V ? left : V;
     }
 
-    __device__ int group_of(int channel) const { return channel < lanes ? 0 : channel / lanes; }
+    // A shift: a division by a number from outside would stand between the loads of each branch.
+    __device__ int group_of(int channel) const {
+        return channel < lanes ? 0 : static_cast<int>(static_cast<unsigned int>(channel) / kGroup);
+    }
 
     __device__ Index of(Index n, Index pixel, int channel) const {
         const int g = group_of(channel);
@@ -34,7 +39,7 @@ __device__ inline Slab slab_of(Index pixels, int channels, int lanes) {
     slab.pixels = pixels;
     slab.lanes = lanes;
     slab.group = pixels * lanes;
-    slab.channels = (channels + lanes - 1) / lanes * lanes;
+    slab.channels = channels <= lanes ? lanes : (channels + kGroup - 1) / kGroup * kGroup;
     slab.image = slab.channels * pixels;
     return slab;
 }
