@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from acf_edge.cli.arguments import add_rebuild, fitting
+
 NAME = "bench"
 HELP = "measure how fast a bundle is: one frame, and file to file"
 EXAMPLE = """acf-edge bench
@@ -16,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "bundle", nargs="?", metavar="BUNDLE", help="engine bundle (default: the shipped one)"
     )
+    add_rebuild(parser)
     parser.add_argument(
         "--size", default="320x180", metavar="WxH", help="input size in pixels (default: 320x180)"
     )
@@ -62,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from acf_edge.profile.latency import parse_size
 
     width, height = parse_size(args.size)
+    bundle = fitting(args.bundle, args.rebuild)
     options = BenchOptions(
         width=width,
         height=height,
@@ -87,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
             def advance(part: str, share: float) -> None:
                 bar.update(tasks[part], completed=share, refresh=True)
 
-            bench = run_bench(args.bundle, options, progress=advance)
+            bench = run_bench(bundle, options, progress=advance)
         if target is not None:
             target.write_text(bench.dumps(), encoding="utf-8")
     if args.json == "-":

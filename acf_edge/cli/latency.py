@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from acf_edge.cli.arguments import add_rebuild, fitting
+
 NAME = "latency"
 HELP = "measure how long a picture takes from capture to viewer"
 EXAMPLE = "acf-edge latency --sink rtsp --seconds 10"
@@ -23,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BUNDLE",
         help="engine bundle, or 'bicubic'; default: the shipped bundle",
     )
+    add_rebuild(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine")
     parser.add_argument(
         "--seconds", type=float, default=10.0, metavar="S", help="how long (default 10)"
@@ -43,7 +46,11 @@ def run(args: argparse.Namespace) -> int:
     from acf_edge.stream.clock.meter import measure
 
     size, rate = read_size(args.size), read_rate(args.fps)
-    engine = load_for(args.engine, args.threads)
+    bundle = args.engine
+    if bundle != "bicubic":
+        found = fitting(bundle, args.rebuild)
+        bundle = None if found is None else str(found)
+    engine = load_for(bundle, args.threads)
     try:
         report = measure(
             args.sink, engine, seconds=args.seconds, size=size, rate=rate, client=args.client

@@ -193,7 +193,9 @@ def gpu_rows(state: GpuState, power_mode: str | None = None) -> list[Row]:
     """Rows for the doctor's table, the GPU first."""
     rows = [_gpu_row(state)]
     rows += [_library_row(state, kind) for kind in ("tensorrt", "tensorrt_rtx")]
-    rows += [_kernel_row(state), _plugin_row(state)]
+    rows += [_kernel_row(state)]
+    if state.tensorrt.facts is not None or state.libraries:
+        rows.append(_plugin_row(state))
     if state.l4t or state.clocks:
         words = [state.l4t or "", power_mode or "power mode unknown", *map(str, state.clocks)]
         rows.append(("power mode and clocks", "; ".join(word for word in words if word), ""))
@@ -256,7 +258,7 @@ def _plugin_row(state: GpuState) -> Row:
     what = "plugins for TensorRT"
     in_c = f"; C++ library {', '.join(state.libraries)}" if state.libraries else ""
     if state.tensorrt.facts is None:
-        return what, f"TensorRT does not load{in_c}", ""
+        return what, f"C++ library {', '.join(state.libraries)}; nothing loads it here", ""
     bodies = state.tensorrt.facts.get("plugins") or {}
     if bodies:
         kinds = sorted(set(bodies.values()))
