@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from small_networks import small_network, write_checkpoint
-from trt_rig import Rig, rig
+from gpu_builds import SIZE, board, build, write_inputs
+from trt_rig import rig
 
 from acf_edge.builder.chain import build_bundle
 from acf_edge.builder.options import BuildOptions, GpuOptions
@@ -25,13 +23,11 @@ from acf_edge.engine.trt.fit import fitting_bundle
 from acf_edge.engine.trt.recompile import Changes, recompile
 from acf_edge.engine.trt.runtime import open_trt
 from acf_edge.errors import InputError
-from acf_edge.imaging.files import write_image
 from acf_edge.imaging.metrics import psnr
 from acf_edge.imaging.scenes import dead_leaves
 from acf_edge.model.checkpoint import load_checkpoint
 from acf_edge.model.runner import run_network
 
-SIZE = "32x32:48x32:64x64"
 RTX = all(importlib.util.find_spec(name) for name in ("tensorrt_rtx_libs", "tensorrt_rtx_bindings"))
 needs_rtx = pytest.mark.skipif(not RTX, reason="the extra 'rtx' is not installed")
 
@@ -44,47 +40,24 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoint")
-    return write_checkpoint(folder / "small.safetensors", small_network(width=32))
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    for seed in range(6):
-        write_image(folder / f"{seed}.png", dead_leaves(160, 192, seed))
-    return folder
+def checkpoint(inputs: tuple[Path, Path]) -> Path:
+    return inputs[0]
 
 
-def build(checkpoint: Path, photos: Path, out: Path, **changes: object) -> Bundle:
-    gpu = GpuOptions(sizes=(SIZE,), **changes.pop("gpu", {}))  # type: ignore[arg-type]
-    values = {
-        "checkpoint": checkpoint,
-        "out": out,
-        "source": str(photos),
-        "recipes": ("acf-std",),
-        "target": "orin-nano",
-        "allow_drop": 1.0,
-        "threads": 1,
-        "command": ("acf-edge", "build", "small.safetensors"),
-        "gpu": gpu,
-    }
-    return build_bundle(BuildOptions(**{**values, **changes})).bundle  # type: ignore[arg-type]
+@pytest.fixture(scope="module")
+def photos(inputs: tuple[Path, Path]) -> Path:
+    return inputs[1]
 
 
 @pytest.fixture(scope="module")
 def portable(checkpoint: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """For an Orin Nano, written where there is no GPU."""
     return build(checkpoint, photos, tmp_path_factory.mktemp("portable") / "nano.bundle")
-
-
-@contextlib.contextmanager
-def board(**gpu: Any) -> Iterator[Rig]:
-    """A made-up Orin whose engines repeat pixels four times."""
-    with rig(**gpu) as found:
-        found.world.scale, found.world.network = 4, None
-        yield found
 
 
 def test_without_a_gpu_the_models_are_written_and_the_rest_is_left_to_the_board(
@@ -214,73 +187,6 @@ def test_a_bundle_for_a_cpu_is_not_compiled(checkpoint: Path, photos: Path, tmp_
     with pytest.raises(InputError, match="only bundles for GPUs"):
         recompile(bundle, tmp_path / "other")
     assert fitting_bundle(bundle.path) == bundle.path
-
-
-def test_rebuild_makes_it_fit_once(portable: Bundle, cache: Path) -> None:
-    said: list[str] = []
-    with board() as found:
-        assert fitting_bundle(portable.path, "never") == portable.path
-        fitted = fitting_bundle(portable.path, "auto", said.append)
-        builds = found.world.builds
-        assert fitted.is_relative_to(cache) and "not compiled" in said[0]
-        assert fitting_bundle(portable.path, "auto", said.append) == fitted
-        assert found.world.builds == builds and len(said) == 1
-        frame = np.zeros((32, 32, 3), np.uint8)
-        engine = open_trt(open_bundle(fitted))
-        assert engine.run(frame).shape == (128, 128, 3)
-        engine.close()
-        # What fits already is taken as it is.
-        assert fitting_bundle(fitted, "auto", said.append) == fitted
-    with board(version="10.13.3.9"):
-        other = fitting_bundle(fitted, "auto", said.append)
-        assert other != fitted and "10.3.0" in said[-1] and "10.13.3.9" in said[-1]
-
-
-def test_a_damaged_rebuild_is_made_anew(portable: Bundle) -> None:
-    with board():
-        fitted = fitting_bundle(portable.path)
-        (fitted / "engine.plan").write_bytes(b"x" * (fitted / "engine.plan").stat().st_size)
-        assert fitting_bundle(portable.path) == fitted
-        open_bundle(fitted)
-
-
-@pytest.mark.parametrize("harm", ["damaged", "missing"])
-def test_a_lost_engine_is_made_again(portable: Bundle, tmp_path: Path, harm: str) -> None:
-    said: list[str] = []
-    with board():
-        folder = recompile(portable, tmp_path / "here").path
-        plan = folder / "engine.plan"
-        plan.write_bytes(b"x" * plan.stat().st_size)
-        if harm == "missing":
-            plan.unlink()
-        with pytest.raises(InputError):
-            open_bundle(folder)
-        fitted = fitting_bundle(folder, "auto", said.append)
-        assert fitted != folder and harm in said[0]
-        open_bundle(fitted)
-        # And by hand, in place.
-        recompile(folder, folder)
-        open_bundle(folder)
-
-
-def test_a_rebuild_asks_for_what_was_asked_for(portable: Bundle, tmp_path: Path) -> None:
-    wished = Changes(plugins="off", level=2, workspace=256 << 20)
-    with board():
-        first = recompile(portable, tmp_path / "here", wished)
-    assert first.passport.wishes == {"level": 2, "plugins": "off", "workspace": 256 << 20}
-    with board(version="10.13.3.9") as found:
-        fitted = open_bundle(fitting_bundle(first.path))
-        assert found.world.builds == 1
-    assert fitted.passport.wishes == first.passport.wishes
-    with board():
-        other = recompile(first, tmp_path / "other", Changes(level=3, plugins="auto"))
-    assert other.passport.wishes == {"workspace": 256 << 20}
-
-
-def test_rebuilding_does_not_help_without_a_gpu(portable: Bundle) -> None:
-    with rig(devices=0), pytest.raises(InputError) as caught:
-        fitting_bundle(portable.path)
-    assert caught.value.remedy
 
 
 def test_plugins_on_codes(checkpoint: Path, photos: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from acf_edge.engine.trt.log import make_profiler
 from acf_edge.engine.trt.pipeline import Pipeline
 from acf_edge.engine.trt.portability import check_portable, describe_here
 from acf_edge.engine.trt.profiler import LayerClock, layer_kinds
-from acf_edge.engine.trt.store import cache_folder
+from acf_edge.files import cache_folder
 
 if TYPE_CHECKING:
     import tensorrt as trt
