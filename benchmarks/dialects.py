@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -122,6 +123,7 @@ def main() -> None:
         print(f"| {name} | {' | '.join(f'{tables[r][name]:.3f}' for r in RECIPES)} |")
     if args.out:
         result = {
+            "command": " ".join(["python -m benchmarks.dialects", *sys.argv[1:]]),
             "date": date.today().isoformat(),
             "bundle": args.bundle.name,
             "pictures": len(list_images(args.truth)),
