@@ -237,6 +237,12 @@ def _check_rtx(request: Request) -> None:
             "TensorRT-RTX has no hardware-compatible mode.",
             "Put several compute capabilities into one engine instead.",
         )
+    if request.sms and request.target.sm not in request.sms:
+        raise InputError(
+            f"An engine for SM {', '.join(request.sms)} does not run on the target "
+            f"'{request.target.name}' (SM {request.target.sm}).",
+            f"Add --sm {request.target.sm}, or name another target.",
+        )
     for sm in request.targets:
         if not (sm.isascii() and sm.isdigit()):
             raise InputError(
