@@ -132,6 +132,7 @@ def test_what_would_change_the_models_wants_the_checkpoint(
         (["--target", "rtx40", "--plugins"], "no plugins in TensorRT-RTX"),
         (["--target", "rtx40", "--sm", "ada"], "'ada' is no compute capability"),
         (["--target", "rtx40", "--sm", "86", "--precision", "fp8"], "SM 86 has no FP8"),
+        (["--target", "rtx40", "--sm", "120", "--sm", "121"], "does not run on the target 'rtx40'"),
     ],
 )
 def test_what_cannot_be_compiled_is_refused_before_anything_is_measured(

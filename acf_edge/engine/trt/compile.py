@@ -237,12 +237,6 @@ def _check_rtx(request: Request) -> None:
             "TensorRT-RTX has no hardware-compatible mode.",
             "Put several compute capabilities into one engine instead.",
         )
-    if request.sms and request.target.sm not in request.sms:
-        raise InputError(
-            f"An engine for SM {', '.join(request.sms)} does not run on the target "
-            f"'{request.target.name}' (SM {request.target.sm}).",
-            f"Add --sm {request.target.sm}, or name another target.",
-        )
     for sm in request.targets:
         if not (sm.isascii() and sm.isdigit()):
             raise InputError(
@@ -252,6 +246,12 @@ def _check_rtx(request: Request) -> None:
             raise InputError(f"SM {sm} has no FP8.", "Take --precision fp16, or SM 89 and up.")
     if len(set(request.targets)) != len(request.targets):
         raise InputError("A compute capability is named twice.", "Name each once.")
+    if request.sms and request.target.sm not in request.sms:
+        raise InputError(
+            f"An engine for SM {', '.join(request.sms)} does not run on the target "
+            f"'{request.target.name}' (SM {request.target.sm}).",
+            f"Add --sm {request.target.sm}, or name another target.",
+        )
 
 
 def _check_sms(request: Request, api: TrtApi) -> None:
