@@ -113,7 +113,7 @@ class _Chain:
         self.options, self.subject, self.source = options, subject, source
         self.work, self.tell = work, tell
         self.scale = subject.scale
-        self.dialect = choose_dialect(options, self._pictures)
+        self.dialect = choose_dialect(options, lambda: self.pictures)
         self.resumed: list[str] = []
         self.gpu_compiles = False
         try:
@@ -160,7 +160,9 @@ class _Chain:
             )
         return bundle
 
-    def _pictures(self) -> list[Uint8Image]:
+    @cached_property
+    def pictures(self) -> list[Uint8Image]:
+        """Degraded ones for calibration; made only when a stage has to look at them."""
         return calibration_pictures(self.source, self.options.recipes, self.scale)
 
     def _next_key(self, **parts: Any) -> str:
@@ -320,7 +322,7 @@ class _Chain:
             store = calibrate(
                 subject.inlined,
                 dialect.values(subject),
-                self._pictures(),
+                self.pictures,
                 method=self.options.method,
                 source=self.source.words,
                 weights_sha256=subject.sha256,

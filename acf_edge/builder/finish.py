@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
 import onnxruntime
 
 import acf_edge
-from acf_edge.builder.options import BuildOptions
+from acf_edge.builder.dialect import Files
+from acf_edge.builder.options import CPU, BuildOptions
 from acf_edge.builder.subject import Subject
 from acf_edge.compress.scales import ScaleStore
 from acf_edge.engine import Bundle, Ledger, Passport, StageRow, write_bundle
@@ -20,8 +20,6 @@ from acf_edge.profile.latency import profile_bundle
 from acf_edge.report import render_report
 
 RUNS = 15
-
-Files = Mapping[str, bytes]
 
 
 def compile_bundle(
@@ -80,10 +78,11 @@ def make_passport(options: BuildOptions, subject: Subject, store: ScaleStore | N
         network=subject.network,
         scale=subject.scale,
         precision=options.resolved,
-        backend="onnxruntime",
+        backend=options.backend,
         target=options.target,
-        runtime="onnxruntime",
-        runtime_version=onnxruntime.__version__,
+        runtime=options.backend,
+        # What compiles for a GPU is not known yet.
+        runtime_version=onnxruntime.__version__ if options.target == CPU else "",
         weights_sha256=subject.sha256,
         source_command=options.command,
         created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from dataclasses import replace
 
-import acf_edge
 from acf_edge.builder.dialect import Files
+from acf_edge.builder.finish import make_passport
 from acf_edge.builder.options import BuildOptions
 from acf_edge.builder.subject import Subject
 from acf_edge.compress.scales import ScaleStore
-from acf_edge.engine import Bundle, Ledger, Passport, StageRow
+from acf_edge.engine import Bundle, Ledger, StageRow
 from acf_edge.engine.trt.assemble import finish_bundle
 from acf_edge.report import render_report
 
@@ -43,23 +43,11 @@ def compile_gpu_bundle(
     """
     begun = time.monotonic()
     request = options.request
-    passport = Passport(
-        network=subject.network,
-        scale=subject.scale,
-        precision=options.resolved,
-        backend=options.backend,
-        target=options.target,
-        runtime=options.backend,
-        runtime_version="",
-        weights_sha256=subject.sha256,
-        source_command=options.command,
-        created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        acf_edge_version=acf_edge.__version__,
-        calibration_sha256=store.sha256 if store else None,
+    passport = replace(
+        make_passport(options, subject, store),
         input_profiles=tuple(profile.to_passport() for profile in options.gpu.profiles),
         sm=request.passport_sm,
         dla=options.gpu.dla,
-        notes=subject.notes,
     )
     return finish_bundle(
         options.out,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from acf_edge.compress.calibrate import METHODS
 from acf_edge.degrade import load_recipe
-from acf_edge.engine.trt.compile import Request, check_asked
+from acf_edge.engine.trt.compile import PLUGINS, USUAL_LEVEL, Request, check_asked
 from acf_edge.engine.trt.profiles import DEFAULT_SIZE, SizeProfile, parse_profiles
 from acf_edge.engine.trt.targets import CLASSIC, Target, find_target
 from acf_edge.errors import InputError
@@ -17,7 +17,6 @@ CPU = "cpu"
 AUTO = "auto"
 ORT = "onnxruntime"
 CPU_PRECISIONS = ("int8", "fp32")
-PLUGINS = ("auto", "on", "off")
 RECIPES = ("acf-std", "camera", "clean")
 QUANTIZE_GATE = 0.15
 """dB of PSNR-Y that INT8 may cost on any recipe."""
@@ -47,7 +46,7 @@ class GpuOptions:
     sizes: tuple[str, ...] = (DEFAULT_SIZE,)
     plugins: str = AUTO
     int8_plugins: bool = False
-    level: int = 3
+    level: int = USUAL_LEVEL
     workspace: int | None = None
     dla: bool = False
     compatible: bool = False

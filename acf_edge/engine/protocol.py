@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -65,3 +66,14 @@ class Done:
     def result(self) -> Uint8Image:
         """The picture."""
         return self._picture
+
+
+def begin(engine: Engine, frame: Uint8Image) -> Pending:
+    """Begin a picture: without waiting for it where the engine has ``submit``, else it is done.
+
+    Args:
+        engine: any.
+        frame: ``(H, W, 3)`` uint8 RGB.
+    """
+    submit: Callable[[Uint8Image], Pending] | None = getattr(engine, "submit", None)
+    return Done(engine.run(frame)) if submit is None else submit(frame)

@@ -206,3 +206,18 @@ def _body(function: onnx.FunctionProto, node: onnx.NodeProto) -> list[onnx.NodeP
         copy.name = f"{module}/{inner.op_type}:{inner.output[0]}"
         nodes.append(copy)
     return nodes
+
+
+def alive_nodes(nodes: list[onnx.NodeProto], wanted: set[str]) -> list[onnx.NodeProto]:
+    """Leave out what no output needs, such as the float conversions that codes replaced.
+
+    Args:
+        nodes: in an order in which they can run.
+        wanted: names of the outputs; grows by what they need.
+    """
+    kept = []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            kept.append(node)
+    return kept[::-1]

@@ -27,7 +27,7 @@ from acf_edge.compress.calibrate import NARROWEST
 from acf_edge.compress.scales import Range, ScaleStore
 from acf_edge.errors import InputError
 from acf_edge.export.even import Evening, find_evenings, whole_range
-from acf_edge.export.model import CODES, FOLDED, NORMALISED, PIXELS
+from acf_edge.export.model import CODES, FOLDED, NORMALISED, PIXELS, alive_nodes
 from acf_edge.export.plan import MOVING_OPS, Plan, is_core, make_plan
 
 _UNIT = Range(0.0, 1.0)
@@ -340,7 +340,7 @@ class _Writer:
         result = onnx.ModelProto()
         result.CopyFrom(self.model)
         del result.graph.node[:], result.graph.initializer[:]
-        nodes = _alive(self.nodes, {value.name for value in self.model.graph.output})
+        nodes = alive_nodes(self.nodes, {value.name for value in self.model.graph.output})
         result.graph.node.extend(nodes)
         used = {name for node in nodes for name in node.input}
         for tensor in self.model.graph.initializer:
@@ -351,13 +351,3 @@ class _Writer:
         )
         onnx.checker.check_model(result)
         return result
-
-
-def _alive(nodes: list[onnx.NodeProto], wanted: set[str]) -> list[onnx.NodeProto]:
-    """Leave out what no output needs, such as the float conversions that codes replaced."""
-    kept = []
-    for node in reversed(nodes):
-        if wanted.intersection(node.output):
-            wanted.update(node.input)
-            kept.append(node)
-    return kept[::-1]

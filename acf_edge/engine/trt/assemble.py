@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from acf_edge.cuda import kernel_hash, open_device
 from acf_edge.engine.bundle import (
@@ -24,15 +24,20 @@ from acf_edge.engine.bundle import (
 from acf_edge.engine.ledger import Ledger, StageRow
 from acf_edge.engine.passport import Passport
 from acf_edge.engine.trt.api import TrtApi, load_api
-from acf_edge.engine.trt.compile import CompileCancelled, Plan, Progress, Request, compile_plan
+from acf_edge.engine.trt.compile import (
+    USUAL_LEVEL,
+    CompileCancelled,
+    Plan,
+    Progress,
+    Request,
+    compile_plan,
+)
 from acf_edge.engine.trt.layers import summarize
 from acf_edge.engine.trt.plugin_fields import plugin_hash
 from acf_edge.engine.trt.store import PlanStore, Surroundings, compile_cached
 from acf_edge.engine.trt.targets import CLASSIC, Target
 from acf_edge.errors import AcfError, InputError
 
-USUAL_LEVEL: Final = 3
-PLUGINS: Final = ("auto", "on", "off")
 Tell = Callable[[int, int], None]
 """Progress: (done, in all)."""
 Report = Callable[..., str]
@@ -90,7 +95,8 @@ def compile_models(
         models: file names of the bundle -> ONNX; :data:`PLUGIN_FILE` may be absent.
         request: what to compile for; its ``plugins`` is decided here.
         backend: ``"tensorrt"`` or ``"tensorrt_rtx"``.
-        plugins: one of :data:`PLUGINS`; ``"auto"`` compiles both forms and keeps the faster.
+        plugins: one of :data:`acf_edge.engine.trt.compile.PLUGINS`; ``"auto"`` compiles both
+            forms and keeps the faster.
         scale: up-sampling factor.
         on_progress: called with progress.
 
@@ -209,7 +215,7 @@ def finish_bundle(
         passport: what is known so far.
         ledger: the rows so far; gets the last one.
         request: for :func:`compile_models`.
-        plugins: one of :data:`PLUGINS`.
+        plugins: one of :data:`acf_edge.engine.trt.compile.PLUGINS`.
         row: the last row with what does not depend on the compilation.
         begun: monotonic seconds at which the stage began.
         report: makes the bundle's report; None = no report.

@@ -43,6 +43,9 @@ __all__ = ["CompileCancelled", "Plan", "Progress", "Request", "check_asked", "co
 INPUT: Final = "image"
 OUTPUT: Final = "enhanced"
 LEVELS: Final = range(6)
+USUAL_LEVEL: Final = 3
+"""TensorRT's own default."""
+PLUGINS: Final = ("auto", "on", "off")
 _NOT_COMPATIBLE: Final = ("87", "110")
 
 
@@ -69,7 +72,7 @@ class Request:
     precision: str
     profiles: tuple[SizeProfile, ...]
     plugins: bool = False
-    level: int = 3
+    level: int = USUAL_LEVEL
     workspace: int | None = None
     dla: bool = False
     compatible: bool = False

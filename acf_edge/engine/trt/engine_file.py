@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from acf_edge.engine.trt.names import Module
 
-ENGINE_FILE: Final = "engine.plan"
 INPUT: Final = "image"
 OUTPUT: Final = "enhanced"
 CHANNELS: Final = 3

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from acf_edge.cuda import kernel_hash, open_device
-from acf_edge.engine.bundle import PLAN_FILE, REPORT_FILE, Bundle, open_bundle
+from acf_edge.engine.bundle import (
+    PASSPORT_FILE,
+    PLAN_FILE,
+    REPORT_FILE,
+    Bundle,
+    open_bundle,
+)
 from acf_edge.engine.passport import cache_key
 from acf_edge.engine.trt.api import load_api
 from acf_edge.engine.trt.plugin_fields import plugin_hash
@@ -72,7 +78,7 @@ def fitting_bundle(
     if any(one.remedy for one in fatal):
         raise refusal(opened.passport, fatal, str(path))
     kept = cache_folder() / _BUNDLES / _key(opened, machine)
-    if (kept / "passport.json").is_file():
+    if (kept / PASSPORT_FILE).is_file():
         try:
             if not any(one.fatal for one in differences(open_bundle(kept).passport, machine)):
                 return kept

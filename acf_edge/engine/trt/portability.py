@@ -5,16 +5,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from acf_edge.engine.bundle import PLAN_FILE
 from acf_edge.engine.passport import Passport
+from acf_edge.engine.trt.targets import RTX
 from acf_edge.errors import InputError
 
 if TYPE_CHECKING:
     from acf_edge.cuda.driver import Device
-
-PLAN_FILE: Final = "engine.plan"
-_RTX: Final = "tensorrt_rtx"
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def _backend(passport: Passport, machine: Machine) -> Difference | None:
         return None
     remedy = (
         "Install its library: pip install 'acf-edge[rtx]'"
-        if passport.backend == _RTX
+        if passport.backend == RTX
         else "Install its library: on a Jetson it comes with JetPack, "
         "elsewhere: pip install 'acf-edge[tensorrt]'"
     )
@@ -197,7 +196,7 @@ def _version(passport: Passport, machine: Machine) -> Difference | None:
     built = passport.tensorrt_version
     if built is None or passport.backend != machine.backend or built == machine.version:
         return None
-    name = "TensorRT-RTX" if passport.backend == _RTX else "TensorRT"
+    name = "TensorRT-RTX" if passport.backend == RTX else "TensorRT"
     return Difference(name, built, machine.version)
 
 
@@ -222,7 +221,7 @@ def _driver(machine: Machine) -> Difference | None:
 
 
 def _device(passport: Passport, machine: Machine) -> Difference | None:
-    if passport.backend == _RTX or passport.device is None or machine.device is None:
+    if passport.backend == RTX or passport.device is None or machine.device is None:
         return None
     if passport.device == machine.device or "+" in (passport.sm or ""):
         return None

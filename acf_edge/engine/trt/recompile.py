@@ -19,8 +19,8 @@ from acf_edge.engine.bundle import (
 )
 from acf_edge.engine.ledger import Ledger, StageRow
 from acf_edge.engine.passport import cache_key
-from acf_edge.engine.trt.assemble import USUAL_LEVEL, Report, Tell, finish_bundle, why_not_here
-from acf_edge.engine.trt.compile import Request, check_asked
+from acf_edge.engine.trt.assemble import Report, Tell, finish_bundle, why_not_here
+from acf_edge.engine.trt.compile import USUAL_LEVEL, Request, check_asked
 from acf_edge.engine.trt.profiles import DEFAULT_SIZE, SizeProfile, check_scale, parse_profiles
 from acf_edge.engine.trt.targets import CLASSIC, RTX, find_target
 from acf_edge.errors import InputError

@@ -14,11 +14,11 @@ import time
 
 from acf_edge.cuda.array import DeviceArray
 from acf_edge.cuda.driver import Device, Stream
-from acf_edge.engine.bundle import Bundle
+from acf_edge.engine.bundle import PLAN_FILE, Bundle
 from acf_edge.engine.frames import checked_frame
 from acf_edge.engine.protocol import Engine, Uint8Image
 from acf_edge.engine.trt.device_frames import DeviceFrames
-from acf_edge.engine.trt.engine_file import CHANNELS, ENGINE_FILE
+from acf_edge.engine.trt.engine_file import CHANNELS
 from acf_edge.engine.trt.nv12 import Nv12, checked_nv12, nv12_job, nv12_shape
 from acf_edge.engine.trt.opening import Options, open_plan
 from acf_edge.engine.trt.pipeline import Job
@@ -60,14 +60,14 @@ def open_trt(bundle: Bundle, options: Options | None = None, *, profile: bool = 
 
 
 def _read_plan(bundle: Bundle) -> bytes:
-    if ENGINE_FILE not in bundle.passport.files:
+    if PLAN_FILE not in bundle.passport.files:
         folder = shlex.quote(str(bundle.path))
         raise InputError(
             f"'{bundle.path}' is not compiled yet: TensorRT makes the engine on the board itself.",
             f"There, run: acf-edge build {folder} -o {folder} --target auto (or add "
             f"--rebuild auto).",
         )
-    return bundle.read(ENGINE_FILE)
+    return bundle.read(PLAN_FILE)
 
 
 class TrtEngine:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from acf_edge.engine.bundle import PLAN_FILE
 from acf_edge.engine.fields import Fields, canonical_json
 from acf_edge.engine.trt.compile import Plan, Request
 from acf_edge.engine.trt.layers import Layer
@@ -27,7 +28,6 @@ FORMAT: Final = 1
 LARGEST: Final = 4 << 30
 """Bytes that all engines together may take; the ones not used for longest go first."""
 
-_PLAN: Final = "engine.plan"
 _NOTES: Final = "engine.json"
 _TIMINGS: Final = "timings"
 _ENGINES: Final = "engines"
@@ -90,7 +90,7 @@ class PlanStore:
         """The engine of a name; None where there is none, or it is damaged."""
         entry = self._entry(key)
         try:
-            data = (entry / _PLAN).read_bytes()
+            data = (entry / PLAN_FILE).read_bytes()
             plan = _read_notes((entry / _NOTES).read_bytes(), data)
         except (OSError, InputError):
             return None
@@ -108,7 +108,7 @@ class PlanStore:
         """
         entry = self._entry(key)
         with atomic_folder(entry) as temporary:
-            (temporary / _PLAN).write_bytes(plan.data)
+            (temporary / PLAN_FILE).write_bytes(plan.data)
             (temporary / _NOTES).write_bytes(_write_notes(plan))
         self._shrink(keep=entry)
 

@@ -24,7 +24,7 @@ from onnx import helper
 from acf_edge.compress.scales import Range, ScaleStore
 from acf_edge.errors import InputError
 from acf_edge.export.even import Evening
-from acf_edge.export.model import NORMALISED, inline_operators
+from acf_edge.export.model import NORMALISED, alive_nodes, inline_operators
 from acf_edge.export.trt.core import CoreWriter, picture_views
 from acf_edge.export.trt.dla import ChannelMeans, friendly, measure_means
 from acf_edge.export.trt.ends import Views, anchored, input_end, move_constants, output_end
@@ -144,7 +144,7 @@ def _assemble(parts: TypedParts, plain: onnx.ModelProto, plugins: bool) -> onnx.
     result.CopyFrom(plain)
     del result.graph.node[:], result.graph.initializer[:], result.graph.value_info[:]
     del result.functions[:], result.opset_import[:]
-    nodes = _alive(parts.nodes, {value.name for value in plain.graph.output})
+    nodes = alive_nodes(parts.nodes, {value.name for value in plain.graph.output})
     used = {name for node in nodes for name in node.input}
     result.graph.node.extend(nodes)
     result.graph.initializer.extend(t for n, t in parts.initializers.items() if n in used)
@@ -154,12 +154,3 @@ def _assemble(parts: TypedParts, plain: onnx.ModelProto, plugins: bool) -> onnx.
         result.opset_import.append(opset)
     onnx.checker.check_model(result)
     return result
-
-
-def _alive(nodes: list[onnx.NodeProto], wanted: set[str]) -> list[onnx.NodeProto]:
-    kept = []
-    for node in reversed(nodes):
-        if wanted.intersection(node.output):
-            wanted.update(node.input)
-            kept.append(node)
-    return kept[::-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from acf_edge.engine import Bundle, Engine, load_engine, open_bundle
-from acf_edge.engine.protocol import Done, Pending, Uint8Image
+from acf_edge.engine.protocol import Pending, Uint8Image, begin
 from acf_edge.resources import default_bundle
 from acf_edge.stream.live.padded import PaddedEngine
 from acf_edge.stream.live.tiles import TiledEngine, tile_test
@@ -61,10 +61,7 @@ class FittingEngine:
 
     def submit(self, frame: Uint8Image) -> Pending:
         """Begin one picture: on a GPU without waiting for it, else it is done on return."""
-        engine = self._for(frame)
-        submit = getattr(engine, "submit", None)
-        pending: Pending = Done(engine.run(frame)) if submit is None else submit(frame)
-        return pending
+        return begin(self._for(frame), frame)
 
     def _for(self, frame: Uint8Image) -> Engine:
         height, width = frame.shape[:2]

@@ -8,7 +8,7 @@ import numpy as np
 
 from acf_edge.engine import Engine
 from acf_edge.engine.passport import InputProfile
-from acf_edge.engine.protocol import Done, Pending, Uint8Image
+from acf_edge.engine.protocol import Pending, Uint8Image, begin
 
 
 def padded_size(profiles: Sequence[InputProfile], width: int, height: int) -> tuple[int, int]:
@@ -62,8 +62,7 @@ class PaddedEngine:
         grown = (wide, high) != (width, height)
         if grown:
             frame = np.pad(frame, ((0, high - height), (0, wide - width), (0, 0)), mode="edge")
-        submit = getattr(self._engine, "submit", None)
-        pending = Done(self._engine.run(frame)) if submit is None else submit(frame)
+        pending = begin(self._engine, frame)
         return _Cut(pending, width * self.scale, height * self.scale) if grown else pending
 
     def close(self) -> None:
