@@ -10,6 +10,7 @@ from acf_edge.degrade import degrade_image, load_recipe
 from acf_edge.engine import load_engine, open_bundle
 from acf_edge.engine.ort import OrtEngine
 from acf_edge.evaluate import evaluate_pairs, pairs_from_recipe
+from acf_edge.explain import BRANCHES, listen
 from acf_edge.imaging.metrics import quality
 from acf_edge.imaging.scenes import dead_leaves
 from acf_edge.model.checkpoint import load_checkpoint
@@ -38,8 +39,25 @@ def test_int8_is_close_to_float() -> None:
     assert sum(drops) / len(drops) < 0.15
 
 
+@pytest.mark.parametrize("recipe", ["acf-std", "clean"])
+def test_every_branch_is_heard(recipe: str) -> None:
+    network = load_checkpoint(weights_folder() / "acf-t-x4.safetensors").network
+    low = degrade_image(dead_leaves(256, 384, 5), load_recipe(recipe), 4, 5)
+    voices = listen(network, low).voice.mean(axis=(1, 2))
+    assert voices.min() > 0.05, dict(zip(BRANCHES, voices, strict=True))
+
+
 @pytest.mark.data
-@pytest.mark.parametrize(("name", "least"), [("Set5", 0.5), ("Set14", 0.5), ("B100", 0.3)])
+@pytest.mark.parametrize("name", ["Set5", "Set14"])
+def test_clean_pictures_lose_nothing(acf_data: Path, name: str) -> None:
+    engine = load_engine()
+    evaluation = evaluate_pairs(engine, pairs_from_recipe(acf_data / "bench" / name, "clean", 4))
+    engine.close()
+    assert evaluation.worst.gain_psnr_y >= -0.05, evaluation.worst.name
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("name", "least"), [("Set5", 0.6), ("Set14", 0.55), ("B100", 0.35)])
 def test_standard_pictures_gain(acf_data: Path, name: str, least: float) -> None:
     engine = load_engine()
     evaluation = evaluate_pairs(engine, pairs_from_recipe(acf_data / "bench" / name, "acf-std", 4))
