@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,14 @@ from small_networks import small_network, write_checkpoint
 from acf_edge.builder.chain import build_bundle
 from acf_edge.builder.options import BuildOptions
 from acf_edge.builder.source import calibration_pictures, load_source
+from acf_edge.builder.votes import votes_sheet
 from acf_edge.engine import STAGES, Ledger, load_engine, open_bundle
 from acf_edge.errors import GateError, InputError
 from acf_edge.imaging.files import write_image
 from acf_edge.imaging.scenes import dead_leaves
 from acf_edge.model.checkpoint import save_checkpoint
+from acf_edge.model.config import VOTELESS
+from acf_edge.model.plain import build_network
 from acf_edge.model.runner import run_network
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,6 +76,21 @@ def test_every_stage_has_its_row(int8: Path) -> None:
     assert {"model.onnx", "network.onnx", "scales.json", "report.html", "ledger.json"} <= set(
         bundle.passport.files
     )
+
+
+def test_the_report_shows_the_votes(int8: Path) -> None:
+    page = (int8 / "report.html").read_text()
+    assert "Votes of the junction" in page
+    shares = re.search(r"artefact (\d+)%, deblur (\d+)%, structure (\d+)%", page)
+    assert shares is not None and 98 <= sum(map(int, shares.groups())) <= 102
+
+
+def test_a_network_without_votes_has_none_to_show() -> None:
+    picture = dead_leaves(16, 16, 1)
+    for voting in VOTELESS:
+        network = build_network(replace(small_network().config, voting=voting))
+        assert votes_sheet(network, picture, "leaves") is None
+    assert votes_sheet(None, picture, "leaves") is None
 
 
 def test_the_work_folder_is_gone_when_the_bundle_is_whole(int8: Path) -> None:

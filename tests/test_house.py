@@ -22,7 +22,7 @@ PACKAGE = Path(acf_edge.__file__).resolve().parent
 # What everybody may import: modules of the package that import no room.
 COMMON = {"", "children", "errors", "files", "resources"}
 
-WORKSHOP = ("ops", "model", "train", "compress", "export", "foreign")
+WORKSHOP = ("ops", "model", "train", "explain", "compress", "export", "foreign")
 RUNTIME = ("cuda", "engine", "profile", "stream")
 
 # Room -> the rooms that it may import.
@@ -49,7 +49,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "builder",
         "degrade",
         "demo",
-        "explain",
         "handover",
         "imaging",
         "evaluate",

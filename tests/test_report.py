@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from acf_edge.report import Figure, Slide, ledger_table, render_report
+from acf_edge.report import Figure, Sheet, Slide, ledger_table, render_report
 
 PNG = b"\x89PNG\r\n\x1a\n before"
 JPEG = b"\xff\xd8\xff\xe0 after"
@@ -289,3 +289,14 @@ def test_the_terminals_table_fits_into_80_columns() -> None:
 def test_markup_in_a_ledger_is_shown_as_it_is() -> None:
     lines = shown({"rows": [stage("[red]x[/red]", "pass")]})
     assert any("[red]x[/red]" in line for line in lines)
+
+
+def test_the_votes_are_a_picture_with_its_words() -> None:
+    read = page(votes=Sheet(WEBP, EVIL, 40, 30), slides=())
+    (image,) = read.all("img")
+    assert image["src"].startswith("data:image/webp") and image["alt"] == EVIL
+    assert (image["width"], image["height"]) == ("40", "30")
+    assert "Votes of the junction" in read.text and EVIL in read.text
+    assert "Votes of the junction" not in page().text
+    with pytest.raises(ValueError, match="no PNG"):
+        page(votes=Sheet(b"GIF89a", "a picture", 1, 1))

@@ -9,12 +9,13 @@ import pytest
 from acf_edge.degrade import degrade_image, load_recipe
 from acf_edge.engine import load_engine, open_bundle
 from acf_edge.engine.ort import OrtEngine
+from acf_edge.errors import InputError
 from acf_edge.evaluate import evaluate_pairs, pairs_from_recipe
 from acf_edge.explain import BRANCHES, listen
 from acf_edge.imaging.metrics import quality
 from acf_edge.imaging.scenes import dead_leaves
 from acf_edge.model.checkpoint import load_checkpoint
-from acf_edge.resources import default_bundle, weights_folder
+from acf_edge.resources import default_bundle, shipped_weights, weights_folder
 
 
 def test_the_bundle_is_of_the_shipped_checkpoint() -> None:
@@ -23,6 +24,28 @@ def test_the_bundle_is_of_the_shipped_checkpoint() -> None:
     assert passport.weights_sha256 == checkpoint.sha256
     assert (passport.name, passport.target) == ("acf-t-x4 int8", "cpu")
     assert checkpoint.provenance["train_seconds"] >= 3600
+
+
+@pytest.mark.parametrize("name", shipped_weights())
+def test_shipped_weights_go_by_their_names(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_checkpoint(name).config.title == name
+    (tmp_path / name).mkdir()  # what the user has goes first
+    with pytest.raises(InputError, match="no checkpoint"):
+        load_checkpoint(name)
+
+
+def test_a_name_that_is_not_shipped_lists_those_that_are() -> None:
+    with pytest.raises(InputError, match=r"no checkpoint 'acf-x-x3'.*acf-t-x4"):
+        load_checkpoint("acf-x-x3")
+    with pytest.raises(InputError, match="does not exist"):
+        open_bundle("acf-x-x3")
+
+
+def test_shipped_bundles_go_by_their_networks_names() -> None:
+    assert open_bundle("acf-t-x4").path == default_bundle()
 
 
 def test_int8_is_close_to_float() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from acf_edge.builder.judge import Case, Run, judge, judge_cases, largest_drop
 from acf_edge.builder.options import CPU, PRUNE_GATE, QUANTIZE_GATE, BuildOptions
 from acf_edge.builder.source import Source, calibration_pictures, load_source
 from acf_edge.builder.subject import Subject, load_subject, with_network
+from acf_edge.builder.votes import votes_sheet
 from acf_edge.builder.work import remove_if_empty, work_folder
 from acf_edge.compress.calibrate import calibrate
 from acf_edge.compress.prune import choose_channels, importance, prune
@@ -38,6 +39,7 @@ from acf_edge.model.checkpoint import load_checkpoint, save_checkpoint
 from acf_edge.model.cost import cost
 from acf_edge.model.network import AcfNetwork
 from acf_edge.model.runner import run_network
+from acf_edge.resources import named_weights
 from acf_edge.train.finetune import batches, finetune, finetune_recipe
 
 Uint8Image = npt.NDArray[np.uint8]
@@ -79,6 +81,7 @@ def build_bundle(options: BuildOptions, tell: Tell | None = None) -> BuildResult
     if options.out.exists() and not options.out.is_dir():
         raise InputError(f"'{options.out}' is a file.", "Give the name of a folder.")
     check_place(options.out)
+    options = replace(options, checkpoint=named_weights(options.checkpoint))
     subject = load_subject(options.checkpoint)
     if options.prune and subject.prunable is None:
         raise InputError(
@@ -111,8 +114,7 @@ class _Chain:
         self, options: BuildOptions, subject: Subject, source: Source, work: Path, tell: Tell
     ) -> None:
         self.options, self.subject, self.source = options, subject, source
-        self.work, self.tell = work, tell
-        self.scale = subject.scale
+        self.work, self.tell, self.scale = work, tell, subject.scale
         self.dialect = choose_dialect(options, lambda: self.pictures)
         self.resumed: list[str] = []
         self.gpu_compiles = False
@@ -144,10 +146,18 @@ class _Chain:
         self.tell("compiled", 0, 1)
         files = self.dialect.files(subject, store)
         key = self._next_key(stage="compiled", target=self.options.target)
+        shown = self.cases[0]
+        votes = votes_sheet(subject.prunable, shown.low, f"degraded by {shown.recipe}")
         if self.options.target == CPU:
-            passport = make_passport(self.options, subject, store)
             bundle = compile_bundle(
-                self.options, self.work / "trial", files, passport, self.ledger, subject.counts, key
+                self.options,
+                self.work / "trial",
+                files,
+                make_passport(self.options, subject, store),
+                self.ledger,
+                subject.counts,
+                key,
+                votes,
             )
             self.tell("compiled", 1, 1)
         else:
@@ -156,7 +166,7 @@ class _Chain:
 
             self.gpu_compiles = True
             bundle = compile_gpu_bundle(
-                self.options, files, subject, store, self.ledger, key, self.tell
+                self.options, files, subject, store, self.ledger, key, self.tell, votes
             )
         return bundle
 

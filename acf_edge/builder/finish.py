@@ -17,7 +17,7 @@ from acf_edge.engine import Bundle, Ledger, Passport, StageRow, write_bundle
 from acf_edge.engine.bundle import MODEL_FILE, REPORT_FILE
 from acf_edge.model.cost import REFERENCE_HEIGHT, REFERENCE_WIDTH, Cost
 from acf_edge.profile.latency import profile_bundle
-from acf_edge.report import render_report
+from acf_edge.report import Sheet, render_report
 
 RUNS = 15
 
@@ -30,6 +30,7 @@ def compile_bundle(
     ledger: Ledger,
     counts: Cost,
     key: str,
+    votes: Sheet | None,
 ) -> Bundle:
     """Load and time the engine, note the row "compiled", write the bundle with its report.
 
@@ -41,6 +42,7 @@ def compile_bundle(
         ledger: the rows so far; gets the last one.
         counts: of the network.
         key: of the row.
+        votes: for the report.
     """
     begun = time.monotonic()
     tried = write_bundle(trial, files, passport, ledger)
@@ -68,6 +70,7 @@ def compile_bundle(
         ledger=ledger.to_json(),
         passport=tried.passport.to_json(),
         profile=profile.to_json(),
+        votes=votes,
     )
     return write_bundle(options.out, {**files, REPORT_FILE: report.encode()}, passport, ledger)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from acf_edge.builder.dialect import Files
 from acf_edge.builder.finish import make_passport
@@ -13,7 +14,7 @@ from acf_edge.builder.subject import Subject
 from acf_edge.compress.scales import ScaleStore
 from acf_edge.engine import Bundle, Ledger, StageRow
 from acf_edge.engine.trt.assemble import finish_bundle
-from acf_edge.report import render_report
+from acf_edge.report import Sheet, render_report
 
 Tell = Callable[[str, int, int], None]
 
@@ -26,6 +27,7 @@ def compile_gpu_bundle(
     ledger: Ledger,
     key: str,
     tell: Tell,
+    votes: Sheet | None,
 ) -> Bundle:
     """Compile the engine if that can be done here; write the bundle in any case.
 
@@ -40,6 +42,7 @@ def compile_gpu_bundle(
         ledger: the rows so far; gets the last one.
         key: of the row.
         tell: called with progress.
+        votes: for the report.
     """
     begun = time.monotonic()
     request = options.request
@@ -65,6 +68,6 @@ def compile_gpu_bundle(
             macs=subject.counts.macs,
         ),
         begun=begun,
-        report=render_report,
+        report=partial(render_report, votes=votes),
         tell=lambda done, total: tell("compiled", done, total),
     )

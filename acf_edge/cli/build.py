@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 NAME = "build"
 HELP = "turn a checkpoint into an engine bundle"
-EXAMPLE = "acf-edge build acf-t-x4.safetensors -o my.bundle --precision int8 --calibrate photos/"
+EXAMPLE = "acf-edge build acf-t-x4 -o my.bundle --precision int8 --calibrate photos/"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint",
         type=Path,
         metavar="CHECKPOINT",
-        help=".safetensors or .pth, of acf-edge or of a network that spandrel knows; or a bundle "
-        "for a GPU, which is then compiled on this machine",
+        help="a shipped one by its name (acf-t-x4); .safetensors or .pth, of acf-edge or of a "
+        "network that spandrel knows; or a bundle for a GPU, which is compiled on this machine",
     )
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="BUNDLE")
     parser.add_argument(

@@ -15,7 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument("image", type=Path, help="a low-resolution picture")
     parser.add_argument(
-        "--checkpoint", type=Path, metavar="F", help="default: the shipped acf-t-x4"
+        "--checkpoint",
+        type=Path,
+        metavar="F",
+        help="a file, or a shipped one by its name; default: acf-t-x4",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="PNG", help="default: IMAGE's name with -votes.png"
@@ -28,10 +31,9 @@ def run(args: argparse.Namespace) -> int:
     from acf_edge.explain import BRANCHES, listen, votes_picture
     from acf_edge.imaging.files import read_image, write_image
     from acf_edge.model.checkpoint import load_checkpoint
-    from acf_edge.resources import weights_folder
 
     image = read_image(args.image)
-    checkpoint = args.checkpoint or weights_folder() / "acf-t-x4.safetensors"
+    checkpoint = args.checkpoint or Path("acf-t-x4")
     heard = listen(load_checkpoint(checkpoint).network, image)
     output = args.output or args.image.with_name(f"{args.image.stem}-votes.png")
     write_image(output, votes_picture(image, heard, args.image.name))

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--schemes", action=_Schemes, nargs=0, help="list all sources and sinks with their options"
     )
     parser.add_argument(
-        "--engine", metavar="BUNDLE", help="engine bundle; default: the shipped one"
+        "--engine", metavar="BUNDLE", help="engine bundle, or a shipped one: acf-t-x4 (default)"
     )
     parser.add_argument(
         "--ladder",

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--start",
         type=Path,
         metavar="CHECKPOINT",
-        help="begin with its weights where they fit, e.g. those of another scale",
+        help="begin with its weights where they fit: those of another scale, or acf-t-x4",
     )
     parser.add_argument(
         "--tensorboard", action="store_true", help="write TensorBoard events to OUT/tensorboard"

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from acf_edge.builder.chain import build_bundle
 from acf_edge.builder.options import BuildOptions
+from acf_edge.builder.votes import votes_sheet
 from acf_edge.degrade import load_recipe
 from acf_edge.degrade.video import degrade_clip
 from acf_edge.demo.clip import crop_to, frames_of, sample_clip
@@ -21,9 +22,9 @@ from acf_edge.errors import InputError
 from acf_edge.files import atomic_path, explain_os_error, write_text
 from acf_edge.imaging.metrics import Quality, mean_quality, quality
 from acf_edge.imaging.resize import upscale_bicubic
+from acf_edge.model.checkpoint import load_checkpoint
 from acf_edge.profile.latency import profile_bundle
-from acf_edge.report import Figure, Slide, render_report
-from acf_edge.resources import weights_folder
+from acf_edge.report import Figure, Sheet, Slide, render_report
 from acf_edge.stream.enhance import EnhanceSummary, enhance_file
 from acf_edge.stream.frame import Frame
 from acf_edge.stream.sink_file import EncoderOptions, FileSink
@@ -101,7 +102,7 @@ def run_demo(
     camera = out / "camera.mp4"
     degrade_clip(truth, load_recipe(RECIPE), scale, SEED, 25, camera)
     say("2/5 the INT8 bundle: prune, fine-tune, calibrate, export, compile")
-    source = checkpoint or weights_folder() / "acf-t-x4.safetensors"
+    source = checkpoint or Path("acf-t-x4")
     bundle_path = out / "acf.bundle"
     options = BuildOptions(
         checkpoint=source,
@@ -123,7 +124,9 @@ def run_demo(
     measured = _measure(camera, enhanced_path, truth, scale)
     _side_by_side(camera, enhanced_path, out / "side_by_side.mp4", scale)
     say("5/5 latency per layer, report")
-    return _report(out, bundle, summary, measured)
+    frame = next(frames_of(camera)).pixels
+    votes = votes_sheet(load_checkpoint(source).network, frame, f"{CLIP}, recipe {RECIPE}")
+    return _report(out, bundle, summary, measured, votes)
 
 
 def _rebuild(source: Path, bundle: Path, learn: Path, steps: int) -> tuple[str, ...]:
@@ -198,7 +201,9 @@ def _named(image: Uint8Image, name: str) -> Uint8Image:
     return picture
 
 
-def _report(out: Path, bundle: Bundle, summary: EnhanceSummary, measured: _Measured) -> DemoResult:
+def _report(
+    out: Path, bundle: Bundle, summary: EnhanceSummary, measured: _Measured, votes: Sheet | None
+) -> DemoResult:
     profile = profile_bundle(bundle, summary.width_in, summary.height_in, runs=20)
     ours, bicubic = mean_quality(measured.ours), mean_quality(measured.bicubic)
     result = DemoResult(
@@ -226,6 +231,7 @@ def _report(out: Path, bundle: Bundle, summary: EnhanceSummary, measured: _Measu
         profile=profile.to_json(),
         slides=measured.slides,
         figures=figures,
+        votes=votes,
     )
     write_text(out / "report.html", page)
     write_text(out / "result.json", json.dumps(asdict(result), indent=1) + "\n")

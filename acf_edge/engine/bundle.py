@@ -17,7 +17,7 @@ from acf_edge.engine.ledger import Ledger
 from acf_edge.engine.passport import FileEntry, Passport
 from acf_edge.errors import InputError
 from acf_edge.files import atomic_folder, explain_os_error
-from acf_edge.resources import bundles_folder
+from acf_edge.resources import bundles_folder, named_bundle
 
 PASSPORT_FILE: Final = "passport.json"
 LEDGER_FILE: Final = "ledger.json"
@@ -118,7 +118,7 @@ def open_bundle(path: Path | str, verify: bool = True, without: Collection[str] 
     """Read a bundle's passport and ledger and check every listed file.
 
     Args:
-        path: the folder.
+        path: the folder, or the name of a shipped network, e.g. ``"acf-t-x2"``.
         verify: hash every listed file. Without it only presence and size are
             checked; :meth:`Bundle.read` checks what it reads in any case.
         without: files that are not looked at: what is about to be made anew.
@@ -128,7 +128,7 @@ def open_bundle(path: Path | str, verify: bool = True, without: Collection[str] 
             one byte from what was built. The message names the file and says
             how to get a good one.
     """
-    path = Path(path)
+    path = named_bundle(path)
     passport = _read_passport(path)
     for name in sorted(passport.files):
         if not _NAME.fullmatch(name) or name == PASSPORT_FILE:

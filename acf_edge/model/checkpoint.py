@@ -25,6 +25,7 @@ from acf_edge.files import atomic_path
 from acf_edge.model.config import AcfConfig, config_from_json
 from acf_edge.model.network import AcfNetwork
 from acf_edge.model.plain import build_network
+from acf_edge.resources import named_weights, shipped_weights
 
 FORMAT = "acf-edge-checkpoint-1"
 
@@ -105,16 +106,20 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint and check it against its own configuration.
 
     Args:
-        path: ``.safetensors``; or ``.pth``/``.pt`` with the keys ``config`` and ``state``
-            (and optionally ``provenance``).
+        path: ``.safetensors``, or the name of a shipped one, e.g. ``"acf-t-x4"``; or
+            ``.pth``/``.pt`` with the keys ``config`` and ``state`` (and optionally
+            ``provenance``).
 
     Raises:
         InputError: no such file, not a checkpoint, a tensor that is missing, unknown, of the
             wrong shape or not finite.
     """
-    path = Path(path)
+    path = named_weights(path)
     if not path.is_file():
-        raise InputError(f"There is no checkpoint '{path}'.", "Check the path.")
+        raise InputError(
+            f"There is no checkpoint '{path}'.",
+            f"Check the path, or name one that is shipped: {', '.join(shipped_weights())}.",
+        )
     if path.suffix == ".safetensors":
         table, provenance, tensors = _read_safetensors(path)
     elif path.suffix in (".pth", ".pt"):

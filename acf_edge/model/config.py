@@ -16,6 +16,8 @@ BRANCHES = ("artefact", "deblur", "structure")
 """Of the sharing phase, in the order in which the junction hears them."""
 VOTINGS = ("sigmoid", "softmax", "gate", "none", "plain")
 """How the junction votes, see :mod:`acf_edge.model.junction`; ``plain`` has no branches at all."""
+VOTELESS = ("none", "plain")
+"""Those of :data:`VOTINGS` in which nobody is asked."""
 MAX_WIDTH = 1024
 MAX_BLOCKS = 64
 """Of residual blocks at one place."""

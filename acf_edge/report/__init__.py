@@ -9,6 +9,6 @@ from __future__ import annotations
 from acf_edge.report.latency import latency_svg
 from acf_edge.report.ledger import ledger_table
 from acf_edge.report.page import Figure, render_report
-from acf_edge.report.slides import Slide
+from acf_edge.report.slides import Sheet, Slide
 
-__all__ = ["Figure", "Slide", "latency_svg", "ledger_table", "render_report"]
+__all__ = ["Figure", "Sheet", "Slide", "latency_svg", "ledger_table", "render_report"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from acf_edge.report.latency import latency_svg, read_layers
 from acf_edge.report.ledger import Gain, gains_of, ledger_html, rows_of
-from acf_edge.report.slides import Slide, slides_html
+from acf_edge.report.slides import Sheet, Slide, sheet_html, slides_html
 from acf_edge.report.words import (
     NOTHING,
     count,
@@ -52,6 +52,7 @@ def render_report(
     profile: Mapping[str, Any] | None = None,
     slides: Sequence[Slide] = (),
     figures: Sequence[Figure] = (),
+    votes: Sheet | None = None,
 ) -> str:
     """Render the report of a build.
 
@@ -66,12 +67,13 @@ def render_report(
         slides: frames before and after.
         figures: shown on top, before those that the ledger gives, up to six; a
             figure of the ledger with the same label gives way.
+        votes: which branch of the network was heard where.
 
     Returns:
         the whole document.
 
     Raises:
-        ValueError: a slide's picture is no PNG, JPEG or WebP.
+        ValueError: a picture is no PNG, JPEG or WebP.
     """
     style = (_ASSETS / "style.css").read_text(encoding="utf-8")
     script = (_ASSETS / "script.js").read_text(encoding="utf-8")
@@ -83,6 +85,7 @@ def render_report(
         _section("Before and after", slides_html(slides)),
         _section("Ledger", ledger_html(ledger), "What each stage did, bicubic beside it."),
         _section("Latency per layer", _latency_html(profile)),
+        _section("Votes of the junction", sheet_html(votes)),
         _section("Passport", _passport_html(passport)),
     ]
     return (

@@ -80,6 +80,37 @@ def slides_html(slides: Sequence[Slide]) -> str:
     return "".join(parts)
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """One picture by itself.
+
+    Attributes:
+        picture: encoded (PNG, JPEG or WebP).
+        words: what it shows; under the picture, and for those who do not see it.
+        width: in pixels. ``height``: likewise.
+    """
+
+    picture: bytes
+    words: str
+    width: int
+    height: int
+
+
+def sheet_html(sheet: Sheet | None) -> str:
+    """The picture over its words; empty without one.
+
+    Raises:
+        ValueError: it is no PNG, JPEG or WebP (a mistake of the caller).
+    """
+    if sheet is None:
+        return ""
+    return (
+        f'<figure class="sheet"><img width="{sheet.width}" height="{sheet.height}" '
+        f'alt="{text(sheet.words)}" src="{_data_uri(sheet.picture)}">'
+        f"<figcaption>{text(sheet.words)}</figcaption></figure>"
+    )
+
+
 def _slide_html(slide: Slide) -> str:
     size = f'width="{slide.width}" height="{slide.height}"'
     layers = [
@@ -109,7 +140,7 @@ def _data_uri(picture: bytes) -> str:
     if kind is None and picture[:4] == b"RIFF" and picture[8:12] == b"WEBP":
         kind = "image/webp"
     if kind is None:
-        raise ValueError("a slide's picture is no PNG, JPEG or WebP")
+        raise ValueError("a picture is no PNG, JPEG or WebP")
     return f"data:{kind};base64,{base64.b64encode(picture).decode('ascii')}"
 
 

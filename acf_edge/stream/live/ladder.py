@@ -19,7 +19,7 @@ from acf_edge.engine import Engine
 from acf_edge.engine.bicubic import BicubicEngine
 from acf_edge.engine.protocol import Uint8Image
 from acf_edge.errors import InputError
-from acf_edge.resources import default_bundle
+from acf_edge.resources import default_bundle, named_bundle
 from acf_edge.stream.live.fitting import FittingEngine
 from acf_edge.stream.live.tiles import TiledEngine
 
@@ -68,7 +68,8 @@ def build_ladder(
         InputError: a bundle cannot be loaded, has another scale than the first, or is
             given twice.
     """
-    paths = [default_bundle() if bundle is None else Path(bundle), *map(Path, extra)]
+    paths = [default_bundle() if bundle is None else named_bundle(bundle)]
+    paths += map(named_bundle, extra)
     engines: list[Engine] = []
     try:
         for index, path in enumerate(paths):
