@@ -4,17 +4,19 @@ Every variant is trained equally long on the same pictures with the same patches
 for each seed; then all are measured on the validation split. Runs are resumable:
 what is finished is read from the results file, what was cut off goes on.
 
-    python -m benchmarks.ablate --data photos/ --out runs/ablation
+    python -m benchmarks.ablate --data photos/ --out runs/ablation --table ablation.md
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
 import torch
 
@@ -94,6 +96,33 @@ VARIANTS: dict[str, Callable[[TrainRecipe], TrainRecipe]] = {
 }
 
 
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as a table: means over the seeds in dB above bicubic, and what each seed gave.
+
+    The last column is the difference from ``acf``; in brackets the smallest and the largest
+    difference between two runs of the same seed. Where they differ in sign, the table says
+    nothing.
+    """
+    names = list(dict.fromkeys(row["variant"] for row in rows))
+    recipes = list(rows[0]["gain_db"])
+    lines = [
+        f"| variant | kMAC | {' | '.join(recipes)} | acf-std by seed | against acf |",
+        f"|---|--:|{'--:|' * len(recipes)}--:|--:|",
+    ]
+    full = {row["seed"]: row["gain_db"]["acf-std"] for row in rows if row["variant"] == "acf"}
+    for name in names:
+        mine = [row for row in rows if row["variant"] == name]
+        means = [mean(row["gain_db"][recipe] for row in mine) for recipe in recipes]
+        cells = [f"{value:+.3f}" for value in means]
+        seeds = ", ".join(f"{row['gain_db']['acf-std']:+.3f}" for row in mine)
+        apart = [r["gain_db"]["acf-std"] - full[r["seed"]] for r in mine if r["seed"] in full]
+        against = f"{mean(apart):+.3f} [{min(apart):+.3f}, {max(apart):+.3f}]" if apart else ""
+        cost_words = f"{mine[0]['kmac_per_pixel']:.1f}"
+        against = "" if name == "acf" else against
+        lines.append(f"| {name} | {cost_words} | {' | '.join(cells)} | {seeds} | {against} |")
+    return "\n".join(lines).replace("-0.", "\N{MINUS SIGN}0.") + "\n"
+
+
 def worst_on_clean(network: AcfNetwork, pictures: list[Uint8Image]) -> float:
     """The smallest gain over bicubic in dB (Y) on clean input; below 0 it does harm."""
     recipe, scale, gains = load_recipe("clean"), network.config.scale, []
@@ -121,6 +150,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--recipe", type=Path, default=RECIPE)
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--table", type=Path, metavar="F.md", help="write the table as Markdown")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--variants", nargs="+", choices=sorted(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -174,6 +204,8 @@ def main() -> None:
                 "rows": rows,
             }
             write_text(args.results, json.dumps(table, indent=1) + "\n")
+    if args.table:
+        write_text(args.table, markdown(rows))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ from acf_edge.profile.bench import versions
 from acf_edge.profile.machine import describe_machine
 from acf_edge.resources import default_bundle
 from acf_edge.stream.frame import Frame
-from acf_edge.stream.live.steady import SteadyFilter
+from acf_edge.stream.live.steady import STRENGTH, SteadyFilter
 from acf_edge.stream.source_file import FileSource
 
 Mask = npt.NDArray[np.bool_]
@@ -254,7 +254,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--crop", type=_size, default=(320, 180), metavar="WxH", help="default: 320x180"
     )
     parser.add_argument("--noise", type=float, default=0.0, metavar="S", help="noise to add")
-    parser.add_argument("--strength", type=float, default=0.75, metavar="S", help="of the filter")
+    parser.add_argument(
+        "--strength", type=float, default=STRENGTH, metavar="S", help="of the filter"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="default: all physical cores")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write sheets to look at")
     parser.add_argument("--json", metavar="F", help="write everything")

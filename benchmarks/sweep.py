@@ -28,7 +28,7 @@ from acf_edge.degrade import Recipe, load_recipe
 from acf_edge.errors import AcfError, InputError
 from acf_edge.evaluate import Evaluation, evaluate_pairs, pairs_from_recipe
 from acf_edge.evaluate.engines import choose_engine
-from acf_edge.files import atomic_path
+from acf_edge.files import atomic_path, write_text
 from acf_edge.imaging.metrics import mean_quality
 from acf_edge.profile.bench import versions
 from acf_edge.profile.machine import describe_machine
@@ -168,6 +168,21 @@ def show(cells: Sequence[Cell]) -> Table:
     return table
 
 
+def markdown(cells: Sequence[Cell]) -> str:
+    """The same for a page: bicubic in dB, then dB above it and the worst picture's."""
+    labels = list(dict.fromkeys(cell.network for cell in cells))
+    lines = [
+        f"| level | bicubic | {' | '.join(labels)} | worst picture, {labels[0]} |",
+        f"|---|--:|{'--:|' * len(labels)}--:|",
+    ]
+    for level in dict.fromkeys(cell.level for cell in cells):
+        row = {cell.network: cell for cell in cells if cell.level == level}
+        first = row[labels[0]]
+        gains = " | ".join(f"{row[label].gain:+.2f}" for label in labels)
+        lines.append(f"| {level} | {first.bicubic_psnr_y:.2f} | {gains} | {first.worst:+.2f} |")
+    return "\n".join(lines).replace("-0.", "\N{MINUS SIGN}0.") + "\n"
+
+
 def _network(text: str) -> tuple[str, Path]:
     label, sign, path = text.partition("=")
     if not sign or not label or not path:
@@ -187,6 +202,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", action="append", dest="sets", metavar="NAME")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N of each set")
     parser.add_argument("--json", metavar="F", help="write every figure")
+    parser.add_argument("--table", type=Path, metavar="F.md", help="write the table as Markdown")
     arguments = list(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(arguments)
     console = Console(stderr=True)
@@ -208,6 +224,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                     "cells": [cell.to_json() for cell in cells],
                 }
                 target.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+            if args.table:
+                write_text(args.table, markdown(cells))
     except AcfError as error:
         console.print(f"error: {error}", markup=False, soft_wrap=True)
         return error.exit_code

@@ -12,7 +12,7 @@ from small_networks import small_network, write_checkpoint
 from acf_edge.engine.bicubic import BicubicEngine
 from acf_edge.imaging.files import read_image, write_image
 from acf_edge.imaging.scenes import dead_leaves
-from benchmarks import footage, sweep
+from benchmarks import ablate, footage, sweep
 
 
 def test_the_crop_is_where_the_detail_is() -> None:
@@ -69,8 +69,8 @@ def test_the_sweep_holds_every_network_to_every_level(
     checkpoint = write_checkpoint(tmp_path / "net.safetensors", small_network())
     few = [level for level in sweep.levels() if level.name in ("JPEG 10", "blur 20 px")]
     monkeypatch.setattr(sweep, "levels", lambda: few)
-    out = tmp_path / "sweep.json"
-    command = ["--data", str(tmp_path), "--set", "Tiny", "--json", str(out)]
+    out, page = tmp_path / "sweep.json", tmp_path / "sweep.md"
+    command = ["--data", str(tmp_path), "--set", "Tiny", "--json", str(out), "--table", str(page)]
     for label in ("one", "two"):
         command += ["--network", f"{label}={checkpoint}"]
     assert sweep.main(command) == 0
@@ -83,6 +83,11 @@ def test_the_sweep_holds_every_network_to_every_level(
         assert {**one, "network": ""} == {**two, "network": ""}
         assert one["pictures"] == 2
         assert one["gain_psnr_y"] == pytest.approx(one["psnr_y"] - one["bicubic_psnr_y"], abs=2e-4)
+    lines = page.read_text().replace("\N{MINUS SIGN}", "-").splitlines()
+    assert lines[0] == "| level | bicubic | one | two | worst picture, one |"
+    figures = [float(word) for word in lines[2].split("|")[2:-1]]
+    wanted = [cells[0][key] for key in ("bicubic_psnr_y", "gain_psnr_y", "gain_psnr_y")]
+    assert figures == pytest.approx([*wanted, cells[0]["worst_gain_psnr_y"]], abs=0.006)
 
 
 def test_a_sweep_of_two_scales_is_refused(
@@ -96,6 +101,18 @@ def test_a_sweep_of_two_scales_is_refused(
     assert sweep.main(command) == 2
     assert "2 times" in capsys.readouterr().err
     assert sweep.main(["--data", str(tmp_path), "--set", "Tiny"]) == 2
+
+
+def test_the_ablation_table_compares_runs_of_the_same_seed() -> None:
+    gains = {("acf", 1): 0.5, ("acf", 2): 0.6, ("plain", 1): 0.45, ("plain", 2): 0.65}
+    rows = [
+        {"variant": v, "seed": s, "kmac_per_pixel": 57.1, "gain_db": {"acf-std": g, "clean": 1.0}}
+        for (v, s), g in gains.items()
+    ]
+    acf, plain = ablate.markdown(rows).replace("\N{MINUS SIGN}", "-").splitlines()[2:]
+    assert acf == "| acf | 57.1 | +0.550 | +1.000 | +0.500, +0.600 |  |"
+    # One seed says worse, the other better: the sign of the mean means nothing.
+    assert plain.endswith("| +0.450, +0.650 | +0.000 [-0.050, +0.050] |")
 
 
 def test_the_levels_say_what_they_do() -> None:

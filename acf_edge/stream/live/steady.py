@@ -26,7 +26,7 @@ import numpy.typing as npt
 from acf_edge.engine.protocol import Uint8Image
 from acf_edge.stream.live.scene_cut import SceneCut
 
-STRENGTH: Final = 0.75
+STRENGTH: Final = 0.82
 """Share of the past in a steady picture."""
 _BOX = 5
 """Side of the window, in input pixels, over which a change must have one direction."""
@@ -54,12 +54,12 @@ _PAIR_GAIN: Final = 0.6745 * float(np.sqrt(2.0))
 class SteadyFilter:
     """A temporal filter for one source, shut where the picture moves and at cuts.
 
-    Another engine's picture blends in where nothing moves, within about ten frames, and
+    Another engine's picture blends in where nothing moves, within about fifteen frames, and
     its first one counts half: a single frame of a lower rung does not flash.
 
     Args:
         scale: of the engines.
-        strength: share of the past, 0 (off) to below 1; 0.75 leaves about a fifth of the
+        strength: share of the past, 0 (off) to below 1; 0.82 leaves an eighth of the
             flicker that comes from noise.
 
     Raises:
