@@ -15,15 +15,23 @@ from acf_edge.explain import BRANCHES, listen
 from acf_edge.imaging.metrics import quality
 from acf_edge.imaging.scenes import dead_leaves
 from acf_edge.model.checkpoint import load_checkpoint
-from acf_edge.resources import default_bundle, shipped_weights, weights_folder
+from acf_edge.resources import bundles_folder, default_bundle, shipped_weights
+
+BUNDLES = sorted(path.name for path in bundles_folder().iterdir())
 
 
-def test_the_bundle_is_of_the_shipped_checkpoint() -> None:
-    checkpoint = load_checkpoint(weights_folder() / "acf-t-x4.safetensors")
-    passport = open_bundle(default_bundle()).passport
+@pytest.mark.parametrize("name", BUNDLES)
+def test_a_bundle_is_of_a_shipped_checkpoint(name: str) -> None:
+    passport = open_bundle(bundles_folder() / name).passport
+    checkpoint = load_checkpoint(f"{passport.network}-x{passport.scale}")
     assert passport.weights_sha256 == checkpoint.sha256
-    assert (passport.name, passport.target) == ("acf-t-x4 int8", "cpu")
-    assert checkpoint.provenance["train_seconds"] >= 3600
+    assert name == f"{checkpoint.config.title}-int8-cpu"
+    assert (passport.precision, passport.target) == ("int8", "cpu")
+
+
+def test_the_default_bundle_is_of_a_long_training() -> None:
+    assert open_bundle(default_bundle()).passport.name == "acf-t-x4 int8"
+    assert load_checkpoint("acf-t-x4").provenance["train_seconds"] >= 3600
 
 
 @pytest.mark.parametrize("name", shipped_weights())
@@ -46,35 +54,40 @@ def test_a_name_that_is_not_shipped_lists_those_that_are() -> None:
 
 def test_shipped_bundles_go_by_their_networks_names() -> None:
     assert open_bundle("acf-t-x4").path == default_bundle()
+    assert load_engine("acf-t-x2", threads=1).scale == 2
 
 
-def test_int8_is_close_to_float() -> None:
-    bundle = open_bundle(default_bundle())
+@pytest.mark.parametrize("name", BUNDLES)
+def test_int8_is_close_to_float(name: str) -> None:
+    bundle = open_bundle(bundles_folder() / name)
+    scale, recipe = bundle.passport.scale, load_recipe("acf-std")
     int8 = load_engine(bundle, threads=1)
-    plain = OrtEngine(bundle.read("network.onnx"), name="float", scale=4, threads=1)
-    recipe = load_recipe("acf-std")
+    plain = OrtEngine(bundle.read("network.onnx"), name="float", scale=scale, threads=1)
     drops = []
     for seed in range(4):
         truth = dead_leaves(192, 256, seed)
-        low = degrade_image(truth, recipe, 4, seed)
-        figures = [quality(engine.run(low), truth, 4).psnr_y for engine in (plain, int8)]
+        low = degrade_image(truth, recipe, scale, seed)
+        figures = [quality(engine.run(low), truth, scale).psnr_y for engine in (plain, int8)]
         drops.append(figures[0] - figures[1])
     assert sum(drops) / len(drops) < 0.15
 
 
+@pytest.mark.parametrize("name", shipped_weights())
 @pytest.mark.parametrize("recipe", ["acf-std", "clean"])
-def test_every_branch_is_heard(recipe: str) -> None:
-    network = load_checkpoint(weights_folder() / "acf-t-x4.safetensors").network
-    low = degrade_image(dead_leaves(256, 384, 5), load_recipe(recipe), 4, 5)
+def test_every_branch_is_heard(recipe: str, name: str) -> None:
+    network = load_checkpoint(name).network
+    low = degrade_image(dead_leaves(256, 384, 5), load_recipe(recipe), network.config.scale, 5)
     voices = listen(network, low).voice.mean(axis=(1, 2))
     assert voices.min() > 0.05, dict(zip(BRANCHES, voices, strict=True))
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", ["Set5", "Set14"])
-def test_clean_pictures_lose_nothing(acf_data: Path, name: str) -> None:
-    engine = load_engine()
-    evaluation = evaluate_pairs(engine, pairs_from_recipe(acf_data / "bench" / name, "clean", 4))
+@pytest.mark.parametrize("name", BUNDLES)
+@pytest.mark.parametrize("folder", ["Set5", "Set14"])
+def test_clean_pictures_lose_nothing(acf_data: Path, folder: str, name: str) -> None:
+    engine = load_engine(bundles_folder() / name)
+    pairs = pairs_from_recipe(acf_data / "bench" / folder, "clean", engine.scale)
+    evaluation = evaluate_pairs(engine, pairs)
     engine.close()
     assert evaluation.worst.gain_psnr_y >= -0.05, evaluation.worst.name
 
