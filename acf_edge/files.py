@@ -40,12 +40,17 @@ def _parent(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path | str) -> Iterator[Path]:
+def atomic_path(path: Path | str, durable: bool = False) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that replaces it when the block ends well.
 
     The temporary keeps the suffix (writers guess formats from it). If the block
     raises, the temporary is removed and an existing ``path`` is left as it was;
     an :class:`OSError` comes out as :class:`InputError`.
+
+    Args:
+        path: what shall be written.
+        durable: what was written is on the disk before it takes the name: after a power cut
+            either the old content is there or the new.
     """
     path = Path(path)
     if path.is_dir():
@@ -60,13 +65,25 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
+        if durable:
+            _sync(temporary)
         temporary.replace(path)
+        if durable:
+            _sync(parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise explain_os_error(error, path) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

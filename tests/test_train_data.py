@@ -28,6 +28,7 @@ from acf_edge.train.data import (  # noqa: E402
     degrade_chunk,
     draw_batch,
     load_pictures,
+    validation_names,
 )
 from acf_edge.train.finetune import batches, finetune, finetune_recipe  # noqa: E402
 from acf_edge.train.recipe import Stage, TrainRecipe, load_train_recipe  # noqa: E402
@@ -142,6 +143,37 @@ def test_a_run_that_begins_anywhere_sees_the_same_patches(
     with Patches(data, recipe) as patches:
         assert same(patches.batch(4), straight[4])
         assert same(patches.batch(6), straight[6])
+
+
+def test_the_work_of_several_is_that_of_one(recipe: TrainRecipe, tmp_path: Path) -> None:
+    data = write_pictures(tmp_path / "data")
+    with Patches(data, recipe) as one, Patches(data, recipe, workers=2) as two:
+        for step in (0, 2, 3, 6):
+            assert same(one.batch(step), two.batch(step))
+
+
+def test_a_chunk_ends_with_its_stage(recipe: TrainRecipe) -> None:
+    lengths = (5, 3, 7)
+    stages = tuple(replace(CLEAN, name=str(i), steps=n) for i, n in enumerate(lengths))
+    recipe = replace(recipe, stages=stages, refresh=3)
+    chunks = [recipe.chunk(step) for step in range(recipe.steps)]
+    assert chunks == [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 5]
+    begins = [recipe.chunk_begin(number) for number in range(7)]
+    assert begins == [0, 3, 5, 8, 11, 14, 15]
+    # What a step sees was degraded as its own stage asks.
+    for step, number in enumerate(chunks):
+        assert recipe.at(step)[0] is recipe.at(recipe.chunk_begin(number))[0]
+
+
+def test_without_named_pictures_a_tenth_is_held_out() -> None:
+    names = [f"{index:03}.jpg" for index in range(50)]
+    held = validation_names(names)
+    assert len(held) == 5 and held <= set(names)
+    assert validation_names(names[::-1]) == held
+    assert len(held & validation_names([*names, "new.jpg"])) >= 4
+    assert validation_names([*names, "cid22v_1.jpg"]) == {"cid22v_1.jpg"}
+    assert len(validation_names(names[:3])) == 1
+    assert validation_names(["one.jpg"]) == set()
 
 
 def test_the_splits_go_by_name_and_leave_out_what_is_too_small(tmp_path: Path) -> None:

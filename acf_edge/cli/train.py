@@ -20,7 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument("recipe", help="a recipe's name (acf-t-x4) or a .toml file")
     parser.add_argument(
-        "--data", type=Path, required=True, help="folder of sharp pictures; cid22v_* validate"
+        "--data",
+        type=Path,
+        required=True,
+        help="folder of sharp pictures; cid22v_* validate, or a tenth where none is named so",
     )
     parser.add_argument(
         "--out",
@@ -45,6 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="begin with its weights where they fit: those of another scale, or acf-t-x4",
     )
     parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that degrade pictures, each with all of them in memory (default: 1)",
+    )
+    parser.add_argument("--half", action="store_true", help="store the result as float16")
+    parser.add_argument(
         "--tensorboard", action="store_true", help="write TensorBoard events to OUT/tensorboard"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object per report")
@@ -64,10 +75,11 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     recipe = load_train_recipe(args.recipe)
-    start = load_checkpoint(args.start).network if args.start else None
+    start = load_checkpoint(args.start) if args.start else None
+    leads = int(os.environ.get("RANK", "0")) == 0  # of several processes, one speaks
     events = args.out / "tensorboard" if args.tensorboard else None
     try:
-        with show_progress(args.json) as show, tensorboard_log(events) as write:
+        with show_progress(args.json, leads) as show, tensorboard_log(events) as write:
 
             def tell(progress: Progress) -> None:
                 write(progress)
@@ -82,10 +94,12 @@ def run(args: argparse.Namespace) -> int:
                 validate_every=args.validate_every,
                 on_progress=tell,
                 start=start,
+                workers=args.workers,
+                half=args.half,
             )
     except TrainingStopped as stop:
         print(f"acf-edge: interrupted: {stop}", file=sys.stderr, flush=True)
         return stop.exit_code
-    if int(os.environ.get("RANK", "0")) == 0:  # of several processes, one speaks
+    if leads:
         print(json.dumps({"checkpoint": str(result)}) if args.json else f"checkpoint: {result}")
     return 0

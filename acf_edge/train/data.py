@@ -9,11 +9,13 @@ patches, however many processes there are.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields
@@ -36,6 +38,8 @@ SOFTNESS = (0.15, 0.7)
 """Of soft pictures: standard deviation of their blur in low-resolution pixels."""
 VALIDATION_PREFIX = "cid22v_"
 """Pictures whose names begin so are held out of training."""
+HELD_OUT = 10
+"""Where no name begins so, one picture of so many is held out, whichever their names choose."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,10 @@ def load_pictures(folder: Path, scale: int, patch: int, held_out: bool) -> list[
         InputError: no such folder, an unreadable picture, or none that is large enough.
     """
     pictures = []
-    for path in list_images(folder):
-        if path.name.startswith(VALIDATION_PREFIX) == held_out:
+    paths = list_images(folder)
+    kept_apart = validation_names([path.name for path in paths])
+    for path in paths:
+        if (path.name in kept_apart) == held_out:
             picture = read_image(path)
             if min(picture.shape[:2]) >= patch * scale:
                 pictures.append(mod_crop(picture, scale))
@@ -87,9 +93,29 @@ def load_pictures(folder: Path, scale: int, patch: int, held_out: bool) -> list[
         split = "validation" if held_out else "training"
         raise InputError(
             f"'{folder}' has no {split} picture of at least {patch * scale} pixels a side.",
-            f"Validation pictures are those named {VALIDATION_PREFIX}*, all others train.",
+            f"Validation pictures are those named {VALIDATION_PREFIX}*, or one of {HELD_OUT} where "
+            "none is; all others train.",
         )
     return pictures
+
+
+def validation_names(names: Sequence[str]) -> set[str]:
+    """Which pictures are held out: those with :data:`VALIDATION_PREFIX`, else a tenth.
+
+    The tenth are the names with the smallest hashes: a folder that grows keeps most of its
+    split, and neighbours in a series are not all on one side.
+    """
+    named = {name for name in names if name.startswith(VALIDATION_PREFIX)}
+    if named or len(names) < 2:
+        return named
+    ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+    return set(ranked[: max(len(names) // HELD_OUT, 1)])
+
+
+def data_digest(folder: Path) -> str:
+    """SHA-256 over the names and sizes of a folder's pictures: is it still the same data?"""
+    rows = [f"{path.name} {path.stat().st_size}" for path in list_images(folder)]
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -132,25 +158,30 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _worker_chunk(recipe: TrainRecipe, number: int) -> Chunk:
-    return degrade_chunk(_pictures, recipe, number)
+def _worker_chunk(recipe: TrainRecipe, number: int, part: int, parts: int) -> Chunk:
+    return degrade_chunk(_pictures, recipe, number, part, parts)
 
 
-def degrade_chunk(pictures: list[Uint8Image], recipe: TrainRecipe, number: int) -> Chunk:
+def degrade_chunk(
+    pictures: list[Uint8Image], recipe: TrainRecipe, number: int, part: int = 0, parts: int = 1
+) -> Chunk:
     """Degrade every picture once, as the curriculum stands when the chunk begins.
 
     Args:
         pictures: ``(H, W, 3)`` uint8 RGB, sides multiples of the recipe's scale.
         recipe: gives seed, curriculum and scale.
-        number: of the chunk; its first step is ``number * recipe.refresh``.
+        number: of the chunk, see :meth:`TrainRecipe.chunk`.
+        part: degrade the picture of this index, and every ``parts``-th after it.
+        parts: how many processes share the work; the result does not depend on it.
     """
-    stage, done = recipe.at(number * recipe.refresh)
+    stage, done = recipe.at(recipe.chunk_begin(number))
     difficulty = stage.difficulty[0] + (stage.difficulty[1] - stage.difficulty[0]) * done
     names = [name for name, _ in stage.mix]
     shares = np.array([share for _, share in stage.mix])
     degradations = [load_recipe(name).scaled(difficulty) for name in names]
     chunk = []
-    for index, picture in enumerate(pictures):
+    for index in range(part, len(pictures), parts):
+        picture = pictures[index]
         rng = np.random.default_rng([recipe.seed, number, index])
         chosen = degradations[int(rng.choice(len(names), p=shares / shares.sum()))]
         seed, clean, softness = int(rng.integers(2**32)), _leaves_clean(chosen), 0.0
@@ -185,19 +216,20 @@ class Patches:
     Args:
         folder: of sharp pictures, see :func:`load_pictures`.
         recipe: what is drawn from them.
+        workers: processes that degrade, each with all pictures in memory; >= 1.
 
     Raises:
         InputError: no usable pictures.
     """
 
-    def __init__(self, folder: Path, recipe: TrainRecipe) -> None:
-        self.recipe = recipe
+    def __init__(self, folder: Path, recipe: TrainRecipe, workers: int = 1) -> None:
+        self.recipe, self.workers = recipe, workers
         self.pictures = load_pictures(folder, recipe.scale, recipe.patch, held_out=False)
-        self._number = -1
+        self._count, self._number = len(self.pictures), -1
         self._chunk: Chunk = []
-        self._next: tuple[int, Future[Chunk]] | None = None
+        self._next: tuple[int, list[Future[Chunk]]] | None = None
         self._pool = ProcessPoolExecutor(
-            max_workers=1,
+            max_workers=workers,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_start_worker,
             initargs=(str(folder), recipe.scale, recipe.patch),
@@ -217,17 +249,22 @@ class Patches:
     def _turn_to(self, number: int) -> None:
         if self._next is None or self._next[0] != number:
             self._next = (number, self._submit(number))
-        self._chunk, self._number = self._next[1].result(), number
+        parts = [future.result() for future in self._next[1]]
+        self._chunk = [parts[i % self.workers][i // self.workers] for i in range(self._count)]
+        self._number = number
         following = number + 1
-        if following * self.recipe.refresh < self.recipe.steps:
+        if self.recipe.chunk_begin(following) < self.recipe.steps:
             self._next = (following, self._submit(following))
 
-    def _submit(self, number: int) -> Future[Chunk]:
+    def _submit(self, number: int) -> list[Future[Chunk]]:
         # The first one starts the process. It inherits the blocked signal, or a Ctrl-C while
         # it still imports would end in its traceback.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            return self._pool.submit(_worker_chunk, self.recipe, number)
+            return [
+                self._pool.submit(_worker_chunk, self.recipe, number, part, self.workers)
+                for part in range(self.workers)
+            ]
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -237,7 +274,7 @@ class Patches:
         Raises:
             AcfError: the process that degrades the pictures died.
         """
-        number = step // self.recipe.refresh
+        number = self.recipe.chunk(step)
         if number != self._number:
             try:
                 self._turn_to(number)

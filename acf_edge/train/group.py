@@ -50,6 +50,22 @@ class Group:
                 parameter.grad.copy_(flat[start : start + count].view_as(parameter.grad))
                 start += count
 
+    def agree(self, step: int) -> None:
+        """Check that all processes begin at the same step; nothing happens alone.
+
+        Raises:
+            InputError: they do not, say because the run's folder is not shared.
+        """
+        if self.size == 1:
+            return
+        ends = torch.tensor([step, -step], device=self.device)
+        distributed.all_reduce(ends, distributed.ReduceOp.MAX)
+        if int(ends[0]) != -int(ends[1]):
+            raise InputError(
+                f"The processes stand at steps {-int(ends[1])} to {int(ends[0])}.",
+                "Give all machines the same folder --out.",
+            )
+
     def leave(self) -> None:
         """Part; harmless alone."""
         if self.size > 1 and distributed.is_initialized():

@@ -19,10 +19,10 @@ from acf_edge.degrade import degrade_image, load_recipe, mod_crop
 from acf_edge.errors import AcfError, InputError
 from acf_edge.imaging.metrics import Quality, mean_quality, quality
 from acf_edge.imaging.resize import upscale_bicubic
-from acf_edge.model.checkpoint import save_checkpoint
+from acf_edge.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from acf_edge.model.network import AcfNetwork
 from acf_edge.model.runner import run_network
-from acf_edge.train.data import Patches, Uint8Image, load_pictures
+from acf_edge.train.data import Patches, Uint8Image, data_digest, load_pictures
 from acf_edge.train.group import join_group
 from acf_edge.train.recipe import TrainRecipe
 from acf_edge.train.state import Run, uninterrupted
@@ -140,7 +140,9 @@ def train(
     validate_every: int = 1000,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     on_progress: Callable[[Progress], None] | None = None,
-    start: AcfNetwork | None = None,
+    start: Checkpoint | None = None,
+    workers: int = 1,
+    half: bool = False,
 ) -> Path:
     """Train until the recipe's last step; go on from ``out/state.pth`` if it is there.
 
@@ -157,7 +159,10 @@ def train(
         checkpoint_seconds: between two writings of ``state.pth``; 0 writes after every step.
         on_progress: called about every two seconds and after each validation, always
             after a state that is due has been written.
-        start: a run that begins anew takes those of its weights that fit in name and shape.
+        start: a run that begins anew takes those of its weights that fit in name and shape;
+            None takes the recipe's own, if it names one.
+        workers: processes that degrade pictures, each with all of them in memory; >= 1.
+        half: store the finished checkpoint as float16.
 
     Several processes, started by torchrun, share each batch; the first of them writes,
     validates and reports.
@@ -166,27 +171,39 @@ def train(
         The path of the finished checkpoint.
 
     Raises:
-        InputError: unusable data or device, a state that is damaged or of another network, a
+        InputError: unusable data or device, a state that is damaged or of another run, a
             folder that cannot be written (found before the first step).
         TrainingStopped: Ctrl-C during the training; the state has been saved.
         AcfError: the loss is no longer finite; the last good state stays as it is.
     """
     if validate_every < 1:
         raise InputError(f"Validating every {validate_every} steps cannot be.", "Give 1 or more.")
+    if workers < 1:
+        raise InputError(f"{workers} workers cannot be.", "Give 1 or more.")
     group = join_group(_device(device, compile_network), recipe.batch)
-    run, state_path = Run(recipe, group.device), out / "state.pth"
+    run, state_path = Run(recipe, group.device, data_digest(data)), out / "state.pth"
+    if start is None and recipe.start:
+        start = load_checkpoint(recipe.start)
     if state_path.is_file():
-        run.restore(state_path, recipe, group.device)
+        run.restore(state_path, group.device)
+        if start is not None and run.origin.get("sha256") != start.sha256:
+            raise InputError(
+                f"'{state_path}' began with other weights than those to start with.",
+                "Give another --out.",
+            )
     elif start is not None:
         run.begin_with(start)
+    group.agree(run.step)
     held_out = load_pictures(data, recipe.scale, recipe.patch, held_out=True)
     forward: Callable[[Tensor], Any] = run.network.run_padded
     if compile_network:
         forward = torch.compile(forward)
-    with Patches(data, recipe) as patches:
+    with Patches(data, recipe, workers) as patches:
         # Whether there is room and leave to write is better known now than two minutes on.
         if group.leads:
-            run.save(state_path, recipe)
+            for left in out.glob(".state-*.pth"):  # of a run that was killed while it wrote
+                left.unlink(missing_ok=True)
+            run.save(state_path)
         last_saved = last_told = time.monotonic()
         told_step = run.step
         try:
@@ -206,7 +223,7 @@ def train(
                 if run.step % validate_every == 0 or run.step == recipe.steps:
                     checked = validate(run.average, held_out, VALIDATION_RECIPE)
                 if now - last_saved >= checkpoint_seconds or run.step == recipe.steps:
-                    run.save(state_path, recipe)
+                    run.save(state_path)
                     last_saved = time.monotonic()
                 if on_progress and (checked or now - last_told > REPORT_SECONDS):
                     speed = (run.step - told_step) / max(now - last_told, 1e-9)
@@ -222,7 +239,7 @@ def train(
         except KeyboardInterrupt:
             if group.leads:
                 with uninterrupted():
-                    run.save(state_path, recipe)
+                    run.save(state_path)
             raise TrainingStopped(
                 f"Stopped at step {run.step} of {recipe.steps}; '{state_path}' holds it.",
                 "The same command goes on from there.",
@@ -231,7 +248,7 @@ def train(
             group.leave()
     result = out / f"{recipe.config.title}.safetensors"
     if group.leads:
-        save_checkpoint(result, run.average.eval(), provenance(recipe, run.step, run.seconds))
+        save_checkpoint(result, run.average.eval(), provenance(run), half)
     return result
 
 
@@ -253,12 +270,13 @@ def _device(name: str, compile_network: bool) -> str:
     return name
 
 
-def provenance(recipe: TrainRecipe, steps: int, seconds: float) -> dict[str, Any]:
+def provenance(run: Run) -> dict[str, Any]:
     """What a checkpoint says of its own making; plain JSON types."""
     return {
-        "recipe": recipe.to_json(),
-        "steps": steps,
-        "train_seconds": round(seconds),
-        "seed": recipe.seed,
+        "recipe": run.recipe.to_json(),
+        "start": run.origin,
+        "steps": run.step,
+        "train_seconds": round(run.seconds),
+        "seed": run.recipe.seed,
         "torch": torch.__version__,
     }

@@ -64,11 +64,14 @@ class TrainRecipe:
             stages.
         warmup: steps of linear warm-up.
         ema: decay of the weights' moving average, 0..0.999999; the average is what is kept.
-        refresh: steps after which all pictures are degraded anew.
+        refresh: steps after which all pictures are degraded anew, as they are where a stage
+            begins.
         stages: the curriculum.
         soft: share, 0..1, of the clean pictures that are blurred first, truth and all: what is
             soft in the world must stay so.
         voting: of the junction, instead of the network's own.
+        start: a checkpoint, by its file or its shipped name, whose weights the run begins with
+            where they fit, say those of another scale; empty for random ones.
     """
 
     name: str
@@ -84,6 +87,7 @@ class TrainRecipe:
     stages: tuple[Stage, ...]
     soft: float = 0.0
     voting: str = ""
+    start: str = ""
 
     @property
     def steps(self) -> int:
@@ -104,6 +108,31 @@ class TrainRecipe:
                 return stage, (step - start) / stage.steps
             start += stage.steps
         return self.stages[-1], 1.0
+
+    def chunk(self, step: int) -> int:
+        """The number of the chunk of degraded pictures that ``step`` draws from.
+
+        A chunk ends after ``refresh`` steps or with its stage: what a stage asks for is what
+        its steps see.
+        """
+        start = number = 0
+        for stage in self.stages:
+            if step < start + stage.steps:
+                return number + (step - start) // self.refresh
+            start += stage.steps
+            number += -(-stage.steps // self.refresh)
+        return number
+
+    def chunk_begin(self, number: int) -> int:
+        """The first step of a chunk; the recipe's end for those beyond it."""
+        start = 0
+        for stage in self.stages:
+            chunks = -(-stage.steps // self.refresh)
+            if number < chunks:
+                return start + number * self.refresh
+            start += stage.steps
+            number -= chunks
+        return start
 
     def to_json(self) -> dict[str, Any]:
         """Plain types, for a checkpoint's provenance."""
@@ -135,8 +164,8 @@ def _recipe(table: Mapping[str, Any], path: Path) -> TrainRecipe:
     values = {key: value for key, value in table.items() if key not in ("stages", "description")}
     values["stages"] = tuple(_stage(row, path) for row in stages)
     values.setdefault("name", path.stem)
-    _same_keys(values, TrainRecipe, path, optional=("soft", "voting"))
-    for key in ("name", "network", *({"voting"} & set(values))):
+    _same_keys(values, TrainRecipe, path, optional=("soft", "voting", "start"))
+    for key in ("name", "network", *({"voting", "start"} & set(values))):
         if not isinstance(values[key], str) or not values[key]:
             raise InputError(f"{path}: '{key}' is {values[key]!r}.", "Give a word.")
     # The bounds keep out slips of the pen; below 8 pixels a patch has no room for a codec block.

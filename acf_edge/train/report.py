@@ -32,14 +32,19 @@ def row(progress: Progress) -> dict[str, Any]:
 
 
 @contextmanager
-def show_progress(json_lines: bool = False) -> Iterator[Callable[[Progress], None]]:
+def show_progress(
+    json_lines: bool = False, leads: bool = True
+) -> Iterator[Callable[[Progress], None]]:
     """Give a function that shows a report.
 
     Args:
         json_lines: print each as one JSON object to stdout, and nothing else. Otherwise a
             terminal on stderr gets a bar, anything else one line per validation.
+        leads: False for all but one of several processes: they say nothing.
     """
-    if json_lines:
+    if not leads:
+        yield lambda progress: None
+    elif json_lines:
         yield lambda progress: print(json.dumps(row(progress)), flush=True)
     elif not sys.stderr.isatty():
         yield _say

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,8 @@ from torch import nn
 
 from acf_edge.errors import InputError
 from acf_edge.files import atomic_path
-from acf_edge.model.network import AcfNetwork, AuxiliaryHeads
+from acf_edge.model.checkpoint import Checkpoint
+from acf_edge.model.network import AuxiliaryHeads
 from acf_edge.model.plain import build_network
 from acf_edge.train.recipe import TrainRecipe
 
@@ -29,14 +31,19 @@ class Run:
         average: moving average of the network's weights; what is kept in the end.
         optimizer: Adam over network and heads.
         step: steps done.
-        seconds: spent in steps, over all sessions of the run.
+        seconds: spent in steps, over all sittings of the run.
+        origin: the checkpoint that it began with (``network``, ``sha256``, ``tensors`` taken
+            over); empty where it began with random weights.
 
     Args:
         recipe: gives network, seed and rate.
         device: where the tensors lie.
+        data: digest of the pictures, see :func:`acf_edge.train.data.data_digest`.
     """
 
-    def __init__(self, recipe: TrainRecipe, device: torch.device) -> None:
+    def __init__(self, recipe: TrainRecipe, device: torch.device, data: str = "") -> None:
+        self.recipe, self.data = recipe, data
+        self.origin: dict[str, Any] = {}
         # Drawn on the CPU whatever the device, and without touching the caller's generator.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
@@ -51,14 +58,14 @@ class Run:
         self.step = 0
         self.seconds = 0.0
 
-    def begin_with(self, network: AcfNetwork) -> None:
+    def begin_with(self, checkpoint: Checkpoint) -> None:
         """Take over the weights that fit in name and shape, say from another scale.
 
         Raises:
             InputError: none fits.
         """
-        own = self.network.state_dict()
-        given = network.state_dict()
+        network = checkpoint.network
+        own, given = self.network.state_dict(), network.state_dict()
         fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
         if not fitting:
             raise InputError(
@@ -67,8 +74,13 @@ class Run:
             )
         self.network.load_state_dict({**own, **fitting})
         self.average.load_state_dict(self.network.state_dict())
+        self.origin = {
+            "network": network.config.title,
+            "sha256": checkpoint.sha256,
+            "tensors": len(fitting),
+        }
 
-    def save(self, path: Path, recipe: TrainRecipe) -> None:
+    def save(self, path: Path) -> None:
         """Write everything to ``path``, whole or not at all.
 
         Raises:
@@ -81,32 +93,38 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
-            "config": recipe.config.to_json(),
+            "config": self.recipe.config.to_json(),
+            "recipe": json.dumps(_compared(self.recipe.to_json())),
+            "data": self.data,
+            "origin": json.dumps(self.origin),
         }
         # Through memory: torch's own writer reports a full disk as a bug of torch.
         content = io.BytesIO()
         torch.save(state, content)
-        with atomic_path(path) as temporary:
+        with atomic_path(path, durable=True) as temporary:
             temporary.write_bytes(content.getbuffer())
 
-    def restore(self, path: Path, recipe: TrainRecipe, device: torch.device) -> None:
+    def restore(self, path: Path, device: torch.device) -> None:
         """Go on from what :meth:`save` wrote.
 
+        Only the learning rate of the recipe may have changed: lowering it is the way out of a
+        loss that became infinite. Everything else would make a run that no recipe describes.
+
         Raises:
-            InputError: the file is damaged, of another network, or past the recipe's last step.
+            InputError: the file is damaged, of another network, recipe or data, or past the
+                recipe's last step.
         """
-        state = _read(path, device)
+        state, recipe = _read(path, device), self.recipe
         if _plain(state["config"]) != _plain(recipe.config.to_json()):
-            raise InputError(
-                f"'{path}' is of another network than the recipe's.",
-                "Give another --out, or the recipe that the run began with.",
-            )
+            raise InputError(f"'{path}' is of another network than the recipe's.", _ANOTHER)
+        self._compare(path, state)
         try:
             self.network.load_state_dict(state["network"])
             self.heads.load_state_dict(state["heads"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.seconds = int(state["step"]), float(state["seconds"])
+            self.origin = json.loads(state.get("origin", "{}"))
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError):
             # torch's texts list every tensor; that something is missing is all that matters.
             raise _damaged(path, "it lacks a part") from None
@@ -115,9 +133,41 @@ class Run:
             raise _damaged(path, "it holds NaN or infinity")
         if self.step > recipe.steps:
             raise InputError(
-                f"'{path}' is at step {self.step}, the recipe ends at {recipe.steps}.",
-                "Give another --out, or the recipe that the run began with.",
+                f"'{path}' is at step {self.step}, the recipe ends at {recipe.steps}.", _ANOTHER
             )
+
+    def _compare(self, path: Path, state: Mapping[str, Any]) -> None:
+        try:
+            begun = json.loads(state.get("recipe", "{}"))
+            data = str(state.get("data", ""))
+            differing = [
+                k for k, v in _compared(self.recipe.to_json()).items() if begun.get(k) != v
+            ]
+        except (ValueError, TypeError, AttributeError):
+            raise _damaged(path, "its recipe cannot be read") from None
+        # States from before recipe and data were noted are taken on trust.
+        if begun and differing:
+            raise InputError(
+                f"'{path}' was begun with another recipe: '{differing[0]}' differs.", _ANOTHER
+            )
+        if data and self.data and data != self.data:
+            raise InputError(
+                f"'{path}' was begun with other pictures than those of --data.",
+                "Give the same folder, unchanged, or another --out.",
+            )
+
+
+_ANOTHER = (
+    "Give the recipe that the run began with, or another --out "
+    "(there, --start CHECKPOINT takes over weights)."
+)
+
+
+def _compared(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe without what may change, in JSON's own types."""
+    table = {key: value for key, value in recipe.items() if key not in ("name", "rate")}
+    plain: dict[str, Any] = json.loads(json.dumps(table))
+    return plain
 
 
 def _read(path: Path, device: torch.device) -> Mapping[str, Any]:
