@@ -6,14 +6,14 @@
 Each row is one frame from the middle of a clip (``--at`` names another second): the whole frame,
 then the same crop enlarged by nearest neighbour, by bicubic and by the engine. With ``--pair`` the
 blurred picture is made smaller by the engine's scale first, and the sharp one is shown beside the
-result with the PSNR-Y of both.
+result with the PSNR-Y of both, which is printed, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -44,21 +44,40 @@ _GAP, _LINE, _PAPER, _INK = 8, 24, 255, (33, 37, 41)
 def frame_of(clip: Path, second: float | None) -> Uint8Image:
     """One frame of a clip, ``(H, W, 3)`` uint8 RGB; None = from its middle.
 
+    One frame is held at a time, however long the clip is.
+
     Raises:
         InputError: it cannot be read, or is shorter than that.
     """
     if not clip.is_file():
         raise InputError(f"There is no clip '{clip}'.", "Check the path.")
-    with FileSource(clip) as source:
-        frames = [item for item in source.items() if isinstance(item, Frame)]
-    if not frames:
-        raise InputError(f"'{clip}' has no frame.", "Give another clip.")
     if second is None:
-        return frames[len(frames) // 2].pixels
-    for frame in frames:
-        if frame.pts is not None and float(frame.pts * frame.time_base) >= second:
-            return frame.pixels
+        return _middle(clip)
+    with FileSource(clip) as source:
+        for frame in _frames(source):
+            if float(frame.seconds) >= second:
+                return frame.pixels
     raise InputError(f"'{clip}' ends before {second:g} s.", "Give an earlier --at.")
+
+
+def _middle(clip: Path) -> Uint8Image:
+    with FileSource(clip) as source:
+        count = source.expected_frames
+    while True:
+        seen = 0
+        with FileSource(clip) as source:
+            for frame in _frames(source):
+                if count is not None and seen == count // 2:
+                    return frame.pixels
+                seen += 1
+        if not seen:
+            raise InputError(f"'{clip}' has no frame.", "Give another clip.")
+        # Nothing was announced, or too much; now they are counted.
+        count = seen
+
+
+def _frames(source: FileSource) -> Iterator[Frame]:
+    return (item for item in source.items() if isinstance(item, Frame))
 
 
 def busiest(picture: Uint8Image, side: int) -> tuple[int, int]:
@@ -93,8 +112,14 @@ def row_of(name: str, low: Uint8Image, engine: Engine) -> list[tuple[str, Uint8I
     ]
 
 
-def pair_row(blurred: Path, sharp: Path, engine: Engine) -> list[tuple[str, Uint8Image]]:
-    """The panels of a true pair, made smaller by the engine's scale; PSNR-Y in the titles.
+def pair_row(
+    blurred: Path, sharp: Path, engine: Engine
+) -> tuple[list[tuple[str, Uint8Image]], list[tuple[str, float]]]:
+    """A true pair, made smaller by the engine's scale.
+
+    Returns:
+        The panels, and the PSNR-Y in dB of bicubic and of the engine after their names; it
+        stands in the titles, too.
 
     Raises:
         InputError: the two differ in size, or cannot be read.
@@ -112,10 +137,13 @@ def pair_row(blurred: Path, sharp: Path, engine: Engine) -> list[tuple[str, Uint
     x, y = busiest(low, side)
     span = np.s_[y * scale : (y + side) * scale, x * scale : (x + side) * scale]
     titles = [title for title, _ in panels]
+    figures = []
     for index, one in ((2, BicubicEngine(scale)), (3, engine)):
-        titles[index] += f", {quality(one.run(low), truth, scale).psnr_y:.2f} dB"
+        psnr_y = quality(one.run(low), truth, scale).psnr_y
+        figures.append((titles[index], psnr_y))
+        titles[index] += f", {psnr_y:.2f} dB"
     named = [(title, picture) for title, (_, picture) in zip(titles, panels, strict=True)]
-    return [*named, ("sharp", np.ascontiguousarray(truth[span]))]
+    return [*named, ("sharp", np.ascontiguousarray(truth[span]))], figures
 
 
 def sheet(rows: Sequence[Sequence[tuple[str, Uint8Image]]]) -> Uint8Image:
@@ -158,9 +186,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not args.clips and not args.pair:
             raise InputError("Nothing is named to show.", "Give clips, or --pair.")
         with closing(choose_engine(args.engine, args.checkpoint)) as engine:
-            rows = []
+            rows, figures = [], list[tuple[str, float]]()
             if args.pair:
-                rows.append(pair_row(args.pair[0], args.pair[1], engine))
+                panels, figures = pair_row(args.pair[0], args.pair[1], engine)
+                rows.append(panels)
             for clip in args.clips:
                 console.print(f"{clip.name}", markup=False)
                 rows.append(row_of(clip.stem, frame_of(clip, args.at), engine))
@@ -168,6 +197,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AcfError as error:
         console.print(f"error: {error}", markup=False, soft_wrap=True)
         return error.exit_code
+    for name, psnr_y in figures:
+        Console().print(f"{name}: {psnr_y:.2f} dB (Y)", markup=False, highlight=False)
     return 0
 
 

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,8 +26,6 @@ from acf_edge.engine import Bundle, Engine, load_engine, open_bundle
 from acf_edge.errors import AcfError, InputError
 from acf_edge.files import atomic_path
 from acf_edge.imaging import write_image
-from acf_edge.profile.bench import versions
-from acf_edge.profile.machine import describe_machine
 from acf_edge.resources import default_bundle
 from benchmarks.pose_crop import HARSH, MARGIN, is_large_enough
 from benchmarks.pose_data import (
@@ -54,6 +51,7 @@ from benchmarks.pose_table import (
     to_rich,
     verdicts,
 )
+from benchmarks.report import bundle_facts, report_head
 
 RECIPES: Final = ("clean", "acf-std", "camera", HARSH.name)
 HEIGHTS: Final = (128, 96, 64, 48, 32)
@@ -280,18 +278,12 @@ def _head(
     model: PoseModel,
     left_out: Mapping[str, str],
 ) -> dict[str, Any]:
+    head = report_head("pose", arguments)
+    head["versions"]["mediapipe"] = getattr(model, "version", None)
     return {
-        "command": " ".join(["python -m benchmarks.pose", *arguments]),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": describe_machine().to_json(),
-        "versions": {**versions(), "mediapipe": getattr(model, "version", None)},
+        **head,
         "engines": [
-            {
-                "name": name,
-                "digest": bundle.passport.to_json()["digest"],
-                "weights_sha256": bundle.passport.weights_sha256,
-                "created": bundle.passport.created,
-            }
+            {**bundle_facts(bundle), "name": name}
             for name, bundle in zip(setup.engines, bundles, strict=True)
         ],
         "scale": setup.scale,

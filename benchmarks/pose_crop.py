@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from acf_edge.degrade import Recipe
 from acf_edge.imaging.resize import resize_bicubic, to_uint8
-from benchmarks.pose_data import Box, Subject, Truth
+from benchmarks.pose_data import Box, Subject, Truth, around
 from benchmarks.pose_metrics import CONFIDENT
 from benchmarks.pose_model import PoseModel
 
@@ -32,7 +32,6 @@ HARSH: Final = Recipe(
 
 MARGIN: Final = 0.25
 """Of the box's longer side, what of the surroundings is shown on each side."""
-_ROOMY: Final = 0.1
 _SAME_PERSON: Final = 0.3
 
 
@@ -112,7 +111,7 @@ def find_people(path: Path, photo: Uint8Image, model: PoseModel) -> list[Subject
         sure = pose[pose[:, 2] >= CONFIDENT, :2] + (left, top)
         if len(sure) < 2:
             continue
-        box = _around(sure).clipped(photo.shape[1], photo.shape[0])
+        box = around(sure).clipped(photo.shape[1], photo.shape[0])
         if box.area > 0 and not any(_same(box, other) for other in boxes):
             boxes.append(box)
     return [Subject(f"{path.name}#{index + 1}", path, box, None) for index, box in enumerate(boxes)]
@@ -126,13 +125,6 @@ def _windows(photo: Uint8Image) -> Sequence[tuple[int, int, Uint8Image]]:
         left, top = (start, 0) if width > height else (0, start)
         squares.append((left, top, photo[top : top + side, left : left + side]))
     return [(0, 0, photo), *squares]
-
-
-def _around(points: FloatArray) -> Box:
-    low, high = points.min(axis=0), points.max(axis=0)
-    margin = _ROOMY * float((high - low).max())
-    (x, y), (width, height) = low - margin, high - low + 2 * margin
-    return Box(float(x), float(y), float(width), float(height))
 
 
 def _same(box: Box, other: Box) -> bool:

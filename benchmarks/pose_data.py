@@ -62,6 +62,7 @@ _FILES: Final = {
 # Share of a box that its person covers, where no outline says more (as in CrowdPose's OKS).
 _COVERED: Final = 0.53
 _LEAST_JOINTS: Final = 6
+_ROOMY: Final = 0.1
 _MOST_OVERLAP: Final = 0.5
 
 
@@ -212,6 +213,18 @@ def with_annotations(data: Path) -> frozenset[Path]:
     )
 
 
+def around(points: FloatArray) -> Box:
+    """The extent of joints, a tenth of its longer side wider on each side.
+
+    Args:
+        points: ``(N, 2)`` x and y, all known; at least one.
+    """
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = _ROOMY * float((high - low).max())
+    (x, y), (width, height) = low - margin, high - low + 2 * margin
+    return Box(float(x), float(y), float(width), float(height))
+
+
 def torso(points: FloatArray) -> float:
     """Mean distance in pixels from a shoulder to the opposite hip; NaN where unknown.
 
@@ -302,16 +315,9 @@ def _mpii(
                 if seen
             }
             if joints:
-                people.append(_Raw(joints, _around(np.stack(list(joints.values()))), None))
+                # MPII has no boxes.
+                people.append(_Raw(joints, around(np.stack(list(joints.values()))), None))
         yield source, None, people
-
-
-def _around(points: FloatArray) -> Box:
-    """MPII has no boxes: the joints' extent, a tenth of its longer side wider on each side."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    margin = 0.1 * float((high - low).max())
-    (x, y), (width, height) = low - margin, high - low + 2 * margin
-    return Box(float(x), float(y), float(width), float(height))
 
 
 def _joint(name: str) -> str:

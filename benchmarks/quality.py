@@ -16,7 +16,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,8 @@ from acf_edge.engine.ort import OrtEngine
 from acf_edge.errors import AcfError, InputError
 from acf_edge.evaluate import Evaluation, evaluate_pairs, pairs_from_recipe
 from acf_edge.files import atomic_path
-from acf_edge.profile.bench import versions
-from acf_edge.profile.machine import describe_machine
 from acf_edge.resources import default_bundle
+from benchmarks.report import bundle_facts, report_head
 
 SETS = ("Set5", "Set14", "B100")
 ALL = "all"
@@ -205,30 +203,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 console.print(f"{row.bundle.recipe}, {row.name}: {row.bundle.gain_psnr_y:+.3f} dB")
                 rows.append(row)
             if target is not None:
-                text = json.dumps(_report(bundle, rows, arguments), indent=1, allow_nan=False)
+                report = report_head("quality", arguments)
+                report["bundle"] = bundle_facts(bundle)
+                report["sets"] = [row.to_json() for row in rows]
+                text = json.dumps(report, indent=1, allow_nan=False)
                 target.write_text(f"{text}\n", encoding="utf-8")
     except AcfError as error:
         console.print(f"error: {error}", markup=False, soft_wrap=True)
         return error.exit_code
     Console().print(show(rows))
     return 0
-
-
-def _report(bundle: Bundle, rows: Sequence[Row], arguments: Sequence[str]) -> dict[str, Any]:
-    passport = bundle.passport
-    return {
-        "command": " ".join(["python -m benchmarks.quality", *arguments]),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": describe_machine().to_json(),
-        "versions": versions(),
-        "bundle": {
-            "name": passport.name,
-            "digest": passport.to_json()["digest"],
-            "weights_sha256": passport.weights_sha256,
-            "created": passport.created,
-        },
-        "sets": [row.to_json() for row in rows],
-    }
 
 
 if __name__ == "__main__":

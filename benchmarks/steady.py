@@ -17,10 +17,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -29,18 +27,17 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from acf_edge.engine import Bundle, Engine, load_engine, open_bundle
+from acf_edge.engine import Engine, load_engine, open_bundle
 from acf_edge.engine.bicubic import BicubicEngine
 from acf_edge.engine.protocol import Uint8Image
 from acf_edge.errors import AcfError, InputError
 from acf_edge.files import atomic_path
 from acf_edge.imaging.files import list_images, read_image, write_image
-from acf_edge.profile.bench import versions
-from acf_edge.profile.machine import describe_machine
 from acf_edge.resources import default_bundle
 from acf_edge.stream.frame import Frame
 from acf_edge.stream.live.steady import STRENGTH, SteadyFilter
 from acf_edge.stream.source_file import FileSource
+from benchmarks.report import bundle_facts, report_head
 
 Mask = npt.NDArray[np.bool_]
 WAYS = ("bicubic", "network", "residual alone", "steady")
@@ -280,7 +277,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if args.pictures:
                     write_image(args.pictures / f"{path.stem}.png", sheet)
             if target is not None:
-                text = json.dumps(_report(bundle, rows, arguments), indent=1, allow_nan=False)
+                report = report_head("steady", arguments)
+                report["bundle"] = bundle_facts(bundle)
+                report["clips"] = [asdict(row) for row in rows]
+                text = json.dumps(report, indent=1, allow_nan=False)
                 target.write_text(f"{text}\n", encoding="utf-8")
     except AcfError as error:
         console.print(f"error: {error}", markup=False, soft_wrap=True)
@@ -288,20 +288,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Piped output has no width of its own, and cut-off figures are no figures.
     Console(width=None if sys.stdout.isatty() else 110).print(show(rows, bundle.passport.name))
     return 0
-
-
-def _report(bundle: Bundle, rows: Sequence[Row], arguments: Sequence[str]) -> dict[str, Any]:
-    return {
-        "command": " ".join(["python -m benchmarks.steady", *arguments]),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": describe_machine().to_json(),
-        "versions": versions(),
-        "bundle": {
-            "name": bundle.passport.name,
-            "digest": bundle.passport.to_json()["digest"],
-        },
-        "clips": [asdict(row) for row in rows],
-    }
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,8 @@ from acf_edge.errors import AcfError, InputError
 from acf_edge.evaluate import Evaluation, evaluate_pairs, pairs_from_recipe
 from acf_edge.evaluate.engines import choose_engine
 from acf_edge.files import atomic_path, write_text
-from acf_edge.imaging.metrics import mean_quality
-from acf_edge.profile.bench import versions
-from acf_edge.profile.machine import describe_machine
 from benchmarks.quality import SETS, find_folders
+from benchmarks.report import report_head
 
 QUALITIES = (10, 30, 50, 70, 90)
 CRFS = (23, 28, 34, 40)
@@ -51,14 +49,19 @@ def levels() -> list[Recipe]:
 class Cell:
     """One network on one level, all sets together.
 
+    PSNR is infinite where a result equals the truth, as of a flat picture; such pictures are
+    left out of its means (see :class:`acf_edge.evaluate.Evaluation`).
+
     Attributes:
         network: its label.
         level: the recipe's name.
-        psnr_y, ssim_y: means over all pictures; dB and 0..1 on BT.601 luma.
+        psnr_y, ssim_y: means over the pictures; dB and 0..1 on BT.601 luma.
         bicubic_psnr_y, bicubic_ssim_y: of bicubic on the same pictures.
+        gain: of the mean PSNR over bicubic's, in dB.
         worst: the smallest gain of any picture in dB.
         worst_name: that picture.
         pictures: how many.
+        left_out: those that the means of PSNR pass over.
     """
 
     network: str
@@ -67,29 +70,31 @@ class Cell:
     ssim_y: float
     bicubic_psnr_y: float
     bicubic_ssim_y: float
+    gain: float
     worst: float
     worst_name: str
     pictures: int
-
-    @property
-    def gain(self) -> float:
-        """dB above bicubic."""
-        return self.psnr_y - self.bicubic_psnr_y
+    left_out: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types, rounded as far as they mean anything."""
+        """Plain types, rounded as far as they mean anything; ``None`` for what is infinite."""
         return {
             "network": self.network,
             "level": self.level,
-            "psnr_y": round(self.psnr_y, 4),
+            "psnr_y": _rounded(self.psnr_y),
             "ssim_y": round(self.ssim_y, 5),
-            "bicubic_psnr_y": round(self.bicubic_psnr_y, 4),
+            "bicubic_psnr_y": _rounded(self.bicubic_psnr_y),
             "bicubic_ssim_y": round(self.bicubic_ssim_y, 5),
-            "gain_psnr_y": round(self.gain, 4),
-            "worst_gain_psnr_y": round(self.worst, 4),
+            "gain_psnr_y": _rounded(self.gain),
+            "worst_gain_psnr_y": _rounded(self.worst),
             "worst": self.worst_name,
             "pictures": self.pictures,
+            "left_out": list(self.left_out),
         }
+
+
+def _rounded(decibels: float) -> float | None:
+    return round(decibels, 4) if math.isfinite(decibels) else None
 
 
 def measure(
@@ -129,9 +134,7 @@ def measure(
 
 
 def _cell(label: str, level: str, found: Evaluation) -> Cell:
-    ours = mean_quality([image.engine for image in found.images])
-    bicubic = mean_quality([image.bicubic for image in found.images])
-    worst = found.worst
+    ours, bicubic, worst = found.mean, found.mean_bicubic, found.worst
     return Cell(
         label,
         level,
@@ -139,9 +142,11 @@ def _cell(label: str, level: str, found: Evaluation) -> Cell:
         ours.ssim_y,
         bicubic.psnr_y,
         bicubic.ssim_y,
+        found.gain_psnr_y,
         worst.gain_psnr_y,
         worst.name,
         len(found.images),
+        found.left_out,
     )
 
 
@@ -216,13 +221,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 console.print(f"{cell.level}, {cell.network}: {cell.gain:+.3f} dB")
                 cells.append(cell)
             if target is not None:
-                report = {
-                    "command": " ".join(["python -m benchmarks.sweep", *arguments]),
-                    "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                    "machine": describe_machine().to_json(),
-                    "versions": versions(),
-                    "cells": [cell.to_json() for cell in cells],
-                }
+                report = report_head("sweep", arguments)
+                report["cells"] = [cell.to_json() for cell in cells]
                 target.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
             if args.table:
                 write_text(args.table, markdown(cells))
