@@ -117,6 +117,9 @@ def test_a_wrong_command_line_is_one_line_and_exit_2(
         (OSError(28, "No space left on device"), 2, "No space left on device"),
         (FileNotFoundError(2, "No such file", b"in.mp4"), 2, "'in.mp4' does not exist"),
         (MemoryError(), 2, "not enough memory"),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), 2, "not enough memory"),
+        (RuntimeError("CUDA error: out of memory"), 2, "not enough memory"),
+        (RuntimeError("std::bad_alloc"), 2, "not enough memory"),
         (ModuleNotFoundError("no", name="torch"), 2, "pip install 'acf-edge[build]'"),
         (ModuleNotFoundError("no", name="onnx.helper"), 2, "pip install 'acf-edge[build]'"),
         (ModuleNotFoundError("no", name="aiohttp"), 2, "pip install 'acf-edge[web]'"),
@@ -130,6 +133,13 @@ def test_an_error_is_one_line_with_its_exit_code(
     assert line in err
     assert err.startswith("acf-edge: ")
     assert err.count("\n") == 1
+
+
+def test_memory_that_a_library_cannot_get_is_no_bug(outcome: Callable[..., Outcome]) -> None:
+    torch = pytest.importorskip("torch")
+    code, out, err = outcome(lambda args: torch.empty(2**60, dtype=torch.uint8))
+    assert (code, out) == (2, "")
+    assert err.startswith("acf-edge: error: There is not enough memory") and err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -41,11 +41,17 @@ def test_votes_are_shares_and_explain_what_passes(voting: str) -> None:
     assert votes is not None
     assert votes.channel.shape == (2, BRANCHES, WIDTH)
     assert votes.element.shape == votes.passed.shape == (2, BRANCHES, WIDTH, 5, 7)
-    for share in votes:
+    for share in (votes.channel, votes.element, votes.passed):
         assert torch.all((share >= 0) & (share <= 1))
-    if voting != "gate":  # the gate adds what it made of the filtered features
-        heard = (x.reshape(votes.passed.shape) * votes.passed).sum(dim=1)
-        assert torch.allclose(unit(x), heard, atol=1e-5)
+    assert votes.contributed.shape == votes.passed.shape
+    assert torch.allclose(unit(x), votes.contributed.sum(dim=1) + votes.constant, atol=1e-5)
+    preserved = x.reshape(votes.passed.shape) * votes.passed
+    if voting == "gate":  # beside what it preserves, it mixes what it filtered
+        assert votes.constant.abs().max() > 0.01
+        assert not torch.allclose(votes.contributed, preserved, atol=0.01)
+    else:
+        assert not votes.constant.any()
+        assert torch.allclose(votes.contributed, preserved)
 
 
 def test_softmax_shares_sum_to_one() -> None:
@@ -63,6 +69,31 @@ def test_a_gate_that_preserves_passes_the_features_as_they_are() -> None:
     assert torch.allclose(unit(x), whole, atol=1e-5)
 
 
+def test_what_a_branch_mixes_through_the_gate_is_its_own() -> None:
+    """One branch at the input of V, and where V is open: its part is all there is."""
+    unit, x = junction("gate"), features()
+    with torch.no_grad():
+        unit.channel_weight.zero_()
+        unit.channel_bias.fill_(-60.0)  # nothing is preserved as it is
+        unit.value.weight[:, WIDTH:] = 0.0  # V listens to the first branch alone
+        unit.value.bias.zero_()
+    votes = unit.votes(x)
+    assert votes is not None
+    assert torch.allclose(votes.contributed[:, 0], unit(x), atol=1e-5) and unit(x).any()
+    assert votes.contributed[:, 1:].abs().max() < 1e-6
+
+
+def test_what_the_gates_relu_stops_is_not_heard() -> None:
+    unit, x = junction("gate"), features()
+    with torch.no_grad():
+        unit.channel_weight.zero_()
+        unit.channel_bias.fill_(-60.0)
+        unit.value.bias.fill_(-1000.0)
+    votes = unit.votes(x)
+    assert votes is not None
+    assert not unit(x).abs().max() > 1e-6 and not votes.contributed.abs().max() > 1e-6
+
+
 @pytest.mark.parametrize("voting", VOTES)
 def test_a_branch_that_is_voted_out_is_not_heard(voting: str) -> None:
     unit, x = junction(voting), features()
@@ -72,12 +103,13 @@ def test_a_branch_that_is_voted_out_is_not_heard(voting: str) -> None:
             bias[:WIDTH] = -60.0  # the first branch
             bias[WIDTH:] = 0.0
         unit.element.weight.zero_()
-        if voting == "gate":
-            unit.value.weight.zero_()
-            unit.value.bias.zero_()
     loud = x.clone()
     loud[:, :WIDTH] *= 100.0
     assert torch.allclose(unit(x), unit(loud), atol=1e-4)
+    votes = unit.votes(loud)
+    assert votes is not None
+    assert votes.contributed[:, 0].abs().max() < 1e-6
+    assert votes.contributed[:, 1:].abs().mean() > 0.05
 
 
 @pytest.mark.parametrize("voting", [*VOTES, "none"])
@@ -86,6 +118,7 @@ def test_a_silent_junction_lets_everything_through_alike(voting: str) -> None:
     unit.silent = True
     whole = x.reshape(2, BRANCHES, WIDTH, 5, 7).sum(dim=1)
     assert torch.equal(unit(x), whole * OPEN)
+    assert voting == "none" or unit.votes(x) is None
     unit.silent = False
     assert not torch.allclose(unit(x), whole * OPEN)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from acf_edge.explain import BRANCHES, listen, votes_picture
+from acf_edge.explain import BRANCHES, LARGEST, listen, votes_picture
 from acf_edge.model.config import VOTELESS
 from acf_edge.model.network import AcfNetwork
 from acf_edge.report import Sheet
@@ -22,7 +24,8 @@ def votes_sheet(
 
     Args:
         network: in evaluation mode; None for those of others.
-        image: ``(H, W, 3)`` uint8 RGB: a degraded picture.
+        image: ``(H, W, 3)`` uint8 RGB: a degraded picture; of one that is too large to be
+            explained, the middle is taken and the words say so.
         title: what it is, in a few words.
 
     Returns:
@@ -30,6 +33,9 @@ def votes_sheet(
     """
     if network is None or network.config.voting in VOTELESS:
         return None
+    height, width = image.shape[:2]
+    if height * width > LARGEST:
+        image, title = _middle(image), f"the middle of {title}"
     heard = listen(network, image)
     sheet = votes_picture(image, heard, title)
     pixels = np.ascontiguousarray(sheet[:, :, ::-1])
@@ -39,3 +45,12 @@ def votes_sheet(
     )
     words = f"What reached the reconstruction, by branch: {shares} ({title})."
     return Sheet(data.tobytes(), words, sheet.shape[1], sheet.shape[0])
+
+
+def _middle(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """As much of the picture as can be explained, of its own proportions."""
+    height, width = image.shape[:2]
+    share = math.sqrt(LARGEST / (height * width))
+    h, w = int(height * share), int(width * share)
+    y, x = (height - h) // 2, (width - w) // 2
+    return np.ascontiguousarray(image[y : y + h, x : x + w])

@@ -13,7 +13,9 @@ EXAMPLE = "acf-edge explain frame.png -o votes.png"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    parser.add_argument("image", type=Path, help="a low-resolution picture")
+    parser.add_argument(
+        "image", type=Path, help="a low-resolution picture, up to about 1920 x 1080"
+    )
     parser.add_argument(
         "--checkpoint",
         type=Path,
@@ -28,14 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw the sheet and print each branch's share."""
-    from acf_edge.explain import BRANCHES, listen, votes_picture
+    from acf_edge.explain import BRANCHES, listen, sheet_path, votes_picture
     from acf_edge.imaging.files import read_image, write_image
     from acf_edge.model.checkpoint import load_checkpoint
 
     image = read_image(args.image)
+    output = sheet_path(args.image, args.output)
     checkpoint = args.checkpoint or Path("acf-t-x4")
     heard = listen(load_checkpoint(checkpoint).network, image)
-    output = args.output or args.image.with_name(f"{args.image.stem}-votes.png")
     write_image(output, votes_picture(image, heard, args.image.name))
     if args.json:
         print(json.dumps({"picture": str(output), **heard.to_json()}))

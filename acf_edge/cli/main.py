@@ -60,6 +60,16 @@ EXTRAS: dict[str, str] = {
     "torch": "build",
 }
 
+# How libraries say that memory ran out when it is no MemoryError: PyTorch on the CPU and on
+# CUDA, C++, OpenCV.
+OUT_OF_MEMORY = (
+    "DefaultCPUAllocator: ",
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "std::bad_alloc",
+    "(-4:Insufficient memory)",
+)
+
 EXIT_INPUT = 2
 EXIT_INTERNAL = 70  # EX_SOFTWARE of sysexits.h
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
@@ -190,7 +200,7 @@ def _as_acf_error(error: Exception, name: str) -> AcfError | None:
         package = (error.name or "").partition(".")[0]
         extra = EXTRAS.get(package)
         return MissingExtraError(f"'{PROGRAM} {name}'", package, extra) if extra else None
-    if isinstance(error, MemoryError):
+    if _out_of_memory(error):
         return InputError(
             "There is not enough memory for this.", "Use a smaller picture or close other programs."
         )
@@ -201,6 +211,14 @@ def _as_acf_error(error: Exception, name: str) -> AcfError | None:
         path = os.fsdecode(named) if isinstance(named, (str, bytes)) else str(named)
         return explain_os_error(error, Path(path))
     return None
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Known by names and words: the libraries must not be imported for it."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    told = str(error)
+    return any(words in told for words in OUT_OF_MEMORY)
 
 
 def _complain(kind: str, message: str) -> None:

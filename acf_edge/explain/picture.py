@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from acf_edge.errors import InputError
 from acf_edge.explain.heard import FloatArray, Heard
 from acf_edge.model.config import BRANCHES
 
@@ -17,6 +20,20 @@ _INK, _FAINT, _PAPER, _LINE = (33, 37, 41), (108, 117, 125), (255, 255, 255), (2
 _GAP, _TITLE, _BARS, _FOOT = 20, 52, 110, 34
 _PANEL = 420
 """Width of a picture on the sheet in pixels."""
+_TALL = 3 * _PANEL
+"""What is taller becomes narrower than its panel."""
+
+
+def sheet_path(image: Path, wanted: Path | None) -> Path:
+    """Where the sheet of a picture goes: where it is wanted, or beside the picture.
+
+    Raises:
+        InputError: the picture itself would be overwritten.
+    """
+    target = wanted or image.with_name(f"{image.stem}-votes.png")
+    if target.exists() and target.samefile(image):
+        raise InputError(f"'{target}' is the input itself.", "Choose another output name.")
+    return target
 
 
 def votes_picture(image: Uint8Image, heard: Heard, title: str = "") -> Uint8Image:
@@ -35,7 +52,8 @@ def votes_picture(image: Uint8Image, heard: Heard, title: str = "") -> Uint8Imag
         ``(h, w, 3)`` uint8 RGB.
     """
     height, width = image.shape[:2]
-    size = (_PANEL, max(1, round(_PANEL * height / width)))
+    zoom = min(_PANEL / width, _TALL / height)
+    size = (max(1, round(zoom * width)), max(1, round(zoom * height)))
     mixed = np.tensordot(heard.voice, np.array(COLOURS, np.float32), axes=(0, 0))
     top = [
         (_fit(image, size, cv2.INTER_NEAREST), "input", f"{width} x {height}"),
@@ -64,7 +82,7 @@ def votes_picture(image: Uint8Image, heard: Heard, title: str = "") -> Uint8Imag
             colour = COLOURS[column] if index else _INK
             _text(sheet, name, (x, y + 30), 0.62, colour, bold=True)
             _text(sheet, note, (x + 12 + _measure(name, 0.62), y + 30), 0.5, _FAINT)
-            sheet[y + 40 : y + 40 + size[1], x : x + _PANEL] = picture
+            sheet[y + 40 : y + 40 + size[1], x : x + size[0]] = picture
     y = 56 + 2 * row
     for b, name in enumerate(BRANCHES):
         x = _GAP + b * (_PANEL + _GAP)

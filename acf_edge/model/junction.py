@@ -51,10 +51,13 @@ def junction_vote(
     Returns:
         ``(N, C, H, W)``.
     """
-    mean = features.mean(dim=(2, 3))
-    channel = torch.sigmoid(nn.functional.linear(mean, weight, bias))
-    voted = features * torch.sigmoid(element_logits) * channel[:, :, None, None]
-    return sum_branches(voted, branches)
+    channel = torch.sigmoid(channel_logits(features, weight, bias))
+    return sum_branches(voted(features, torch.sigmoid(element_logits), channel), branches)
+
+
+def voted(features: Tensor, element: Tensor, channel: Tensor) -> Tensor:
+    """What two votes of 0..1 leave of the features; all of one shape, or broadcast to it."""
+    return features * element * channel
 
 
 def sum_branches(features: Tensor, branches: int) -> Tensor:
@@ -81,12 +84,19 @@ class Votes(NamedTuple):
     Attributes:
         channel: ``(N, B, C)``.
         element: ``(N, B, C, H, W)``.
-        passed: ``(N, B, C, H, W)``: both together, the share of each feature that got through.
+        passed: ``(N, B, C, H, W)``: the share of each feature that got through as it is. Of a
+            gate, the update vote: what goes through V is mixed and is no share of one feature.
+        contributed: ``(N, B, C, H, W)``: what each branch put into the junction's result. With
+            ``constant`` it adds up to that result, and a branch that can put in nothing has 0.
+            Behind V, the linear part that came from the branch, where the ReLU let it through.
+        constant: ``(N, C, H, W)``: what no branch put in: V's bias; 0 but for the gate.
     """
 
     channel: Tensor
     element: Tensor
     passed: Tensor
+    contributed: Tensor
+    constant: Tensor
 
 
 class Junction(nn.Module):
@@ -145,20 +155,52 @@ class Junction(nn.Module):
 
     def votes(self, features: Tensor) -> Votes | None:
         """The votes on ``(N, B * C, H, W)``, for pictures of them; None where nobody votes."""
-        if self.voting == "none":
+        if self.voting == "none" or self.silent:
             return None
         n, total, h, w = features.shape
         shape = (n, self.branches, total // self.branches, h, w)
-        logits = self.element(features).reshape(shape)
-        channel = channel_logits(features, self.channel_weight, self.channel_bias)
-        channel = channel.reshape(shape[:3])
+        logits = self.element(features)
+        loudness = channel_logits(features, self.channel_weight, self.channel_bias)
         if self.voting == "softmax":
-            passed = torch.softmax(logits + channel[..., None, None], dim=1)
-            return Votes(torch.softmax(channel, dim=1), torch.softmax(logits, dim=1), passed)
-        element, gate = torch.sigmoid(logits), torch.sigmoid(channel)
-        wide = gate[..., None, None]
-        passed = element * wide if self.voting == "sigmoid" else wide + (1 - wide) * element
-        return Votes(gate, element, passed)
+            channel = branch_shares(loudness, self.branches)
+            element = branch_shares(logits, self.branches)
+            passed = branch_shares(logits + loudness, self.branches)
+        else:
+            channel, element = torch.sigmoid(loudness), torch.sigmoid(logits)
+            passed = element * channel if self.voting == "sigmoid" else channel.expand_as(features)
+        if self.voting == "sigmoid":
+            contributed = voted(features, element, channel).reshape(shape)
+        else:
+            contributed = (features * passed).reshape(shape)
+        constant = torch.zeros_like(contributed[:, 0])
+        if self.voting == "gate":
+            parts, constant = self._mixed(features * element, 1 - channel)
+            contributed = contributed + parts
+        return Votes(
+            channel.reshape(shape[:3]),
+            element.reshape(shape),
+            passed.reshape(shape),
+            contributed,
+            constant,
+        )
+
+    def _mixed(self, filtered: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        """The gate's ``share * relu(V(filtered))``, told apart by branches.
+
+        Where the ReLU is open, everything is linear, and each branch's part is its own.
+
+        Returns:
+            ``(N, B, C, H, W)`` by branch, and ``(N, C, H, W)`` of V's bias; together they are
+            the whole.
+        """
+        through = share * (self.value(filtered) > 0)
+        weights = self.value.weight.chunk(self.branches, dim=1)
+        parts = [
+            sum_branches(through * functional.conv2d(one, weight), self.branches)
+            for one, weight in zip(filtered.chunk(self.branches, dim=1), weights, strict=True)
+        ]
+        constant = through * _bias(self.value)[:, None, None]
+        return torch.stack(parts, dim=1), sum_branches(constant, self.branches)
 
 
 def _bias(convolution: nn.Conv2d) -> Tensor:
