@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import onnx
 import pytest
@@ -141,6 +142,13 @@ def test_the_other_verbs_take_it(
     assert read_image(large).shape == (30 * scale, 44 * scale, 3)
     if name != "compact-x2":
         return
+    camera = "test://noise?width=64&height=48"
+    clip = tmp_path / "out.mp4"
+    streamed = ["stream", camera, str(clip), "--engine", str(out), "--frames", "5", "--json"]
+    assert main(streamed) == 0
+    with av.open(str(clip)) as container:
+        sizes = [(frame.width, frame.height) for frame in container.decode(video=0)]
+    assert sizes and set(sizes) == {(128, 96)}
     gains = []
     for judged in (["--engine", str(out)], ["--checkpoint", str(checkpoint)]):
         capsys.readouterr()

@@ -22,6 +22,7 @@ from acf_edge.foreign.library import spandrel
 from acf_edge.foreign.record import record
 from acf_edge.foreign.simplify import ANCHOR, simplify
 from acf_edge.foreign.steps import Steps, same
+from acf_edge.foreign.work import WHAT_CAN_BE_BUILT
 from acf_edge.foreign.write import write_model
 
 Uint8Image = npt.NDArray[np.uint8]
@@ -199,8 +200,7 @@ def export_foreign(foreign: Foreign) -> Written:
         raise InputError(
             f"{name} cannot be taken: it computes something else for pictures of other sizes or "
             f"contents.",
-            "Networks of convolutions can be built (Compact, SPAN, ESRGAN, RCAN); "
-            "transformers cannot.",
+            WHAT_CAN_BE_BUILT,
         )
     factor = simplify(one)
     model = write_model(

@@ -12,6 +12,11 @@ from acf_edge.errors import InputError
 from acf_edge.foreign.record import Array, Call, Ref
 from acf_edge.foreign.steps import Step, Value
 
+WHAT_CAN_BE_BUILT = (
+    "Networks of convolutions can be built (Compact, SPAN, ESRGAN, RCAN, PLKSR); "
+    "transformers cannot."
+)
+
 
 class Work:
     """The call at hand, the steps so far."""
@@ -30,8 +35,7 @@ class Work:
         return InputError(
             f"{self.name} cannot be taken: there is no way to export the operation "
             f"'{self.call.name}'{what} in '{self.call.module}'.",
-            "Networks of convolutions can be built (Compact, SPAN, ESRGAN, RCAN); "
-            "transformers cannot.",
+            WHAT_CAN_BE_BUILT,
         )
 
     def has(self, name: str) -> bool:
