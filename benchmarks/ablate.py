@@ -271,6 +271,7 @@ def train_row(
 
 def _run(args: argparse.Namespace, arguments: Sequence[str]) -> None:
     base = load_train_recipe(args.recipe)
+    base = replace(base, scale=args.scale or base.scale)
     rows = read_rows(args.results, base)
     held_out = load_pictures(args.data, base.scale, base.patch, held_out=True)
 
@@ -314,6 +315,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--recipe", type=Path, default=RECIPE)
+    parser.add_argument("--scale", type=int, choices=(2, 4), help="instead of the recipe's")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--table", type=Path, metavar="F.md", help="write the table as Markdown")
     parser.add_argument(
