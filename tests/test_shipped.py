@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +30,25 @@ def test_a_bundle_is_of_a_shipped_checkpoint(name: str) -> None:
     assert passport.weights_sha256 == checkpoint.sha256
     assert name == f"{checkpoint.config.title}-int8-cpu"
     assert (passport.precision, passport.target) == ("int8", "cpu")
+
+
+def _weights(value: Any) -> Iterator[str]:
+    """Every ``weights_sha256`` at any depth."""
+    if isinstance(value, dict):
+        found = value.get("weights_sha256")
+        yield from [found] if isinstance(found, str) else []
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            yield from _weights(part)
+
+
+def test_published_figures_are_of_what_is_shipped() -> None:
+    shipped = {load_checkpoint(name).sha256 for name in shipped_weights()}
+    results = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
+    named = {p.name: set(_weights(json.loads(p.read_text()))) for p in results.glob("*.json")}
+    assert len([name for name, found in named.items() if found]) >= 4
+    assert not {name: found - shipped for name, found in named.items() if found - shipped}
 
 
 def test_the_default_bundle_is_of_a_long_training() -> None:
