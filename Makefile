@@ -11,7 +11,9 @@ PYTHON ?= python3
 EXTRAS ?= build,demo,test,dev,web
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+# One stamp per set of extras: what was asked for is there.
+COMMA := ,
+READY := $(VENV)/.ready-$(subst $(COMMA),-,$(EXTRAS))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # TensorRT's types, without the package that they name as their dependency: it holds gigabytes.
 STUBS := tensorrt-stubs>=10.13,<11
