@@ -94,7 +94,7 @@ def test_less_overlap_than_the_network_sees_would_show(int8: Bundle) -> None:
     frame = picture(192, 320)
     whole = load_engine(int8, threads=1).run(frame)
     engine = TiledEngine(int8, tile=(128, 96), threads=1)
-    assert engine.overlap == 44
+    assert engine.overlap == 38
     engine._overlap = 4
     assert apart(whole, engine.run(frame))[0] > 1
 
@@ -106,8 +106,8 @@ def test_a_frame_that_fits_into_one_tile_is_enhanced_whole(bundle: Bundle) -> No
 
 
 def test_a_tile_that_is_all_overlap_is_refused(int8: Bundle) -> None:
-    with pytest.raises(InputError, match=r"too small: 44 pixels.*at least 92"):
-        TiledEngine(int8, tile=(128, 91), threads=1)
+    with pytest.raises(InputError, match=r"too small: 38 pixels.*at least 78"):
+        TiledEngine(int8, tile=(128, 77), threads=1)
 
 
 def test_a_closed_engine_says_so(int8: Bundle) -> None:
