@@ -191,20 +191,14 @@ def read_rows(results: Path, base: TrainRecipe) -> list[Row]:
         known = False
     if not known:
         raise InputError(f"'{results}' holds no results of an ablation.", "Give another --results.")
-    differing = [key for key, value in _plain(base).items() if recipe.get(key) != value]
-    if differing or recipe.keys() - _plain(base).keys():
+    differing = [key for key, value in base.to_json().items() if recipe.get(key) != value]
+    if differing or recipe.keys() - base.to_json().keys():
         what = f"'{differing[0]}' differs" if differing else "it has settings that are not known"
         raise InputError(
             f"The rows of '{results}' were made with another recipe: {what}.",
             "Give another --results (and --out).",
         )
     return rows
-
-
-def _plain(recipe: TrainRecipe) -> dict[str, Any]:
-    """In JSON's own types."""
-    table: dict[str, Any] = json.loads(json.dumps(recipe.to_json()))
-    return table
 
 
 def _completed(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,7 +225,7 @@ def trained(base: TrainRecipe, row: Row, out: Path) -> Path:
         noted = _completed(load_checkpoint(path).provenance["recipe"])
     except (KeyError, TypeError):
         noted = {}
-    if noted != _plain(recipe):
+    if noted != recipe.to_json():
         raise InputError(
             f"'{path}' was not trained with the recipe of this row.",
             "Give the --out of the run that wrote the results.",

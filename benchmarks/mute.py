@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from acf_edge.errors import AcfError, InputError
 from acf_edge.files import atomic_path
 from acf_edge.model.checkpoint import load_checkpoint
+from acf_edge.model.config import BRANCHES
 from acf_edge.model.network import AcfNetwork
 from acf_edge.train.data import Uint8Image, load_pictures
 from acf_edge.train.loop import validate
@@ -34,8 +35,6 @@ from benchmarks.report import report_head
 
 NONE: Final = "none"
 FLOAT16: Final = "float16"
-BRANCHES: Final = ("artefact", "deblur", "structure")
-"""In the order in which the junction is given them."""
 RECIPES: Final = ("acf-std", "blur-only", "compress-only", "clean")
 SIDE: Final = 256
 """Of the centre crops, in pixels at full resolution."""
@@ -65,7 +64,7 @@ def muted(network: AcfNetwork, branch: str) -> Iterator[None]:
 
     Args:
         network: with branches, see :func:`require_branches`.
-        branch: one of :data:`BRANCHES`.
+        branch: one of :data:`acf_edge.model.config.BRANCHES`.
     """
     width, index = network.config.branch, BRANCHES.index(branch)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -135,8 +136,9 @@ class TrainRecipe:
         return start
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types, for a checkpoint's provenance."""
-        return asdict(self)
+        """JSON's own types, as a provenance or a state gives them back."""
+        table: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return table
 
 
 def load_train_recipe(name: str | Path) -> TrainRecipe:

@@ -164,10 +164,8 @@ _ANOTHER = (
 
 
 def _compared(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe without what may change, in JSON's own types."""
-    table = {key: value for key, value in recipe.items() if key not in ("name", "rate")}
-    plain: dict[str, Any] = json.loads(json.dumps(table))
-    return plain
+    """A recipe without what may change."""
+    return {key: value for key, value in recipe.items() if key not in ("name", "rate")}
 
 
 def _read(path: Path, device: torch.device) -> Mapping[str, Any]:
